@@ -1,0 +1,15 @@
+//! PURE. The vocabulary of a host: [`Probe`] → [`Observation`], [`Op`] → [`Outcome`], [`Guard`], [`Delta`],
+//! [`Undo`]. Data only: `transport::shell` alone knows how it is done on a target, `transport::fake` how it is
+//! pretended.
+
+#![deny(clippy::disallowed_methods)]
+
+pub mod bytes;
+mod change;
+mod op;
+mod probe;
+
+pub use bytes::Content;
+pub use change::{Delta, Facet, Layer, Undo};
+pub use op::{Effect, Exec, Guard, Op, Outcome, Status};
+pub use probe::{ExecResult, FileKind, Observation, Probe, Scope, Stat};

@@ -1,0 +1,29 @@
+//! PURE. Text to checked program: YAML with spans, plays, tasks, roles, static includes. Reading files is a
+//! [`Files`] given by the caller.
+
+#![deny(clippy::disallowed_methods)]
+
+pub mod node;
+pub mod program;
+pub mod yaml;
+
+pub use node::{Entry, Mapping, Node, Text, Yaml};
+pub use program::{Block, Common, Item, Loop, LoopKind, Play, Program, Role, Task};
+
+/// What the pure parts see of the controller's disk: implemented over the real one in `commands`, in memory in
+/// tests. Paths are as the user wrote them or joined to those; `/` separates.
+pub trait Files: Send + Sync {
+    fn read(&self, path: &str) -> std::io::Result<Vec<u8>>;
+    fn exists(&self, path: &str) -> bool;
+    fn is_dir(&self, path: &str) -> bool;
+    /// Names (not paths) in a directory, sorted by bytes.
+    fn list(&self, path: &str) -> std::io::Result<Vec<String>>;
+    /// The absolute path without `.`, `..` (symlinks resolved where the real disk knows them).
+    fn absolute(&self, path: &str) -> String;
+    /// An environment variable of the controller.
+    fn env(&self, name: &str) -> Option<String>;
+    /// Standard output of a command run on the controller by `/bin/sh -c` (the `pipe` lookup).
+    fn pipe(&self, command: &str) -> std::io::Result<Vec<u8>>;
+    /// Creates a file that must not exist yet, mode 0600, parents made (the `password` lookup).
+    fn create(&self, path: &str, content: &[u8]) -> std::io::Result<()>;
+}

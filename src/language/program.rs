@@ -1,0 +1,158 @@
+//! The checked program: plays, blocks and tasks with spans, includes resolved where they are static, keywords
+//! inherited where Ansible inherits them. Values that may be templates stay [`Node`]s.
+
+use super::node::Node;
+use crate::diagnostic::Span;
+use std::sync::Arc;
+
+#[derive(Clone, Debug, Default)]
+pub struct Program {
+    pub plays: Vec<Arc<Play>>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Play {
+    pub span: Span,
+    pub name: Option<Node>,
+    /// String or list of strings, maybe templates.
+    pub hosts: Node,
+    /// Path of the playbook file as given, for `playbook_dir` and searching.
+    pub path: String,
+    pub gather_facts: Option<Node>,
+    pub gather_subset: Option<Node>,
+    /// `become`, `remote_user`, `environment`, `vars`, `tags`, ... : what tasks inherit.
+    pub common: Arc<Common>,
+    pub vars_files: Vec<Node>,
+    pub serial: Option<Node>,
+    pub order: Option<Node>,
+    pub max_fail_percentage: Option<Node>,
+    pub strategy: Option<Node>,
+    pub force_handlers: Option<Node>,
+    /// The roles of `roles:` in order (their tasks stand at the head of `tasks`), for handlers and variables.
+    pub roles: Vec<Arc<Role>>,
+    pub pre_checks: Vec<Item>,
+    pub pre_tasks: Vec<Item>,
+    /// Tasks of the roles, then `tasks`.
+    pub tasks: Vec<Item>,
+    pub post_tasks: Vec<Item>,
+    pub post_checks: Vec<Item>,
+    /// Roles' handlers and the play's, in the order in which they run.
+    pub handlers: Vec<Item>,
+}
+
+/// Keywords that plays, roles, blocks and tasks share; a task is governed by the chain of them.
+#[derive(Clone, Debug, Default)]
+pub struct Common {
+    /// Each an expression (a string, a boolean); all must hold.
+    pub when: Vec<Node>,
+    pub vars: Vec<(String, Arc<Node>)>,
+    pub tags: Vec<Node>,
+    pub environment: Vec<Node>,
+    pub become_: Option<Node>,
+    pub become_user: Option<Node>,
+    pub become_method: Option<Node>,
+    pub become_flags: Option<Node>,
+    pub remote_user: Option<Node>,
+    pub port: Option<Node>,
+    pub connection: Option<Node>,
+    pub no_log: Option<Node>,
+    pub check_mode: Option<Node>,
+    pub diff: Option<Node>,
+    pub ignore_errors: Option<Node>,
+    pub ignore_unreachable: Option<Node>,
+    pub any_errors_fatal: Option<Node>,
+    pub run_once: Option<Node>,
+    pub timeout: Option<Node>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Item {
+    Task(Arc<Task>),
+    Block(Arc<Block>),
+}
+
+#[derive(Clone, Debug)]
+pub struct Block {
+    pub span: Span,
+    pub name: Option<Node>,
+    pub block: Vec<Item>,
+    pub rescue: Vec<Item>,
+    pub always: Vec<Item>,
+    /// For handlers that are blocks.
+    pub listen: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Task {
+    pub span: Span,
+    pub name: Option<Node>,
+    /// The registered name of the module (`sysctl`, never an alias or FQCN), see `modules::registry`.
+    pub module: &'static str,
+    pub module_span: Span,
+    /// A mapping node; short forms are already taken apart, free form is under `_raw_params`.
+    pub args: Node,
+    /// Outermost (the play) first, the task's own last. Includes what `import_tasks`, roles and blocks hand down.
+    pub chain: Vec<Arc<Common>>,
+    pub loop_: Option<Loop>,
+    pub register: Option<String>,
+    pub changed_when: Option<Vec<Node>>,
+    pub failed_when: Option<Vec<Node>>,
+    /// Names, maybe templates.
+    pub notify: Vec<Node>,
+    /// For handlers.
+    pub listen: Vec<Node>,
+    pub until: Option<Vec<Node>>,
+    pub retries: Option<Node>,
+    pub delay: Option<Node>,
+    pub role: Option<Arc<Role>>,
+    /// The file the task stands in, for relative paths of includes and of `copy` and `template`.
+    pub file: String,
+}
+
+impl Task {
+    pub fn own(&self) -> &Common {
+        // The loader always pushes the task's own keywords last.
+        static EMPTY: std::sync::OnceLock<Common> = std::sync::OnceLock::new();
+        self.chain
+            .last()
+            .map_or_else(|| EMPTY.get_or_init(Common::default), |c| c)
+    }
+
+    /// The innermost value of an inherited keyword.
+    pub fn inherited<'a>(&'a self, field: impl Fn(&'a Common) -> Option<&'a Node>) -> Option<&'a Node> {
+        self.chain.iter().rev().find_map(|c| field(c))
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Loop {
+    pub kind: LoopKind,
+    pub span: Span,
+    pub expr: Node,
+    pub loop_var: Option<String>,
+    pub index_var: Option<String>,
+    pub label: Option<Node>,
+    pub pause: Option<Node>,
+    pub extended: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoopKind {
+    /// `loop:` — the list as it is.
+    Loop,
+    /// `with_items:` — flattened by one level.
+    Items,
+}
+
+#[derive(Debug)]
+pub struct Role {
+    pub name: String,
+    /// Directory of the role as found.
+    pub path: String,
+    pub defaults: Vec<(String, Arc<Node>)>,
+    pub vars: Vec<(String, Arc<Node>)>,
+    /// Parameters given where the role is used (precedence 20).
+    pub params: Vec<(String, Arc<Node>)>,
+    /// Roles this one depends on, whose variables it sees.
+    pub parents: Vec<Arc<Role>>,
+}

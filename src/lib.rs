@@ -1,0 +1,17 @@
+//! rmqplay: declarative provisioning and tuning of RabbitMQ nodes.
+//!
+//! ```text
+//! files → language, inventory, template → Program → engine → Event stream → report
+//!                                          modules ↕  ↕ transport → sh on the host
+//! ```
+//!
+//! One direction, one owner per step: only `transport` touches a host, only `report` speaks to the user, only
+//! `commands` read and write the user's files, only `main` exits. ARCHITECTURE.md is the map.
+
+pub mod diagnostic;
+pub mod engine;
+pub mod host;
+pub mod language;
+pub mod modules;
+pub mod template;
+pub mod transport;
