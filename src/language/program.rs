@@ -113,9 +113,10 @@ impl Task {
     pub fn own(&self) -> &Common {
         // The loader always pushes the task's own keywords last.
         static EMPTY: std::sync::OnceLock<Common> = std::sync::OnceLock::new();
-        self.chain
-            .last()
-            .map_or_else(|| EMPTY.get_or_init(Common::default), |c| c)
+        match self.chain.last() {
+            Some(common) => common,
+            None => EMPTY.get_or_init(Common::default),
+        }
     }
 
     /// The innermost value of an inherited keyword.
