@@ -198,10 +198,12 @@ impl<'a> Builder<'a> {
         };
         let Some((name, place)) = tag else {
             let in_key = self.stack.last().is_some_and(|f| f.mapping && f.nodes.len() % 2 == 0);
-            if plain && value == "<<" && in_key {
-                if let Some(frame) = self.stack.last_mut() {
-                    frame.merges.push(frame.nodes.len());
-                }
+            if plain
+                && value == "<<"
+                && in_key
+                && let Some(frame) = self.stack.last_mut()
+            {
+                frame.merges.push(frame.nodes.len());
             }
             let yaml = if plain { scalar::resolve(value) } else { text(true) };
             self.finish(Node::new(span, yaml), anchor);
