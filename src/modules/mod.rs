@@ -10,7 +10,7 @@ mod args;
 mod registry;
 mod seen;
 
-pub use args::{ArgError, Args, check_node, coerce};
+pub use args::{ArgError, Args, boolean, check_node, coerce};
 pub use registry::{REGISTRY, find};
 pub use seen::{Seen, Stop};
 
