@@ -9,6 +9,7 @@
 mod args;
 mod registry;
 mod seen;
+pub mod unit;
 
 pub use args::{ArgError, Args, check_node, coerce};
 pub use registry::{REGISTRY, find};
