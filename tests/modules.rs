@@ -26,7 +26,7 @@
 //! expect: ...                         # last key of the file
 //! ```
 //!
-//! Words of a command are split as a shell would. Without `tree` and `host`, what is not in `seen` is not known yet.
+//! Words of a command are split as a shell would; `exec* a b` is any command that has `a` and `b` in it. Without `tree` and `host`, what is not in `seen` is not known yet.
 //!
 //! `expect` is a mapping with one of `keep`, `change`, `fail`, `cannot_know`, `need_more`, `bad_args`. Of `change`,
 //! `deltas` and `ops` must be given, `warnings` (of `keep` too) where there are any; `undo`, `values`, `layers`, `settle`,
@@ -227,10 +227,12 @@ fn describe(answer: &Answer, looks: usize, host: &Host) -> Value {
             if let Value::Object(report) = describe_report(&change.report) {
                 value.extend(report);
             }
+            let mut later = host.clone();
+            later.perform(&change.ops);
             value.insert(
                 "undo".into(),
                 match &change.undo {
-                    Undo::Ops(ops) => ops.iter().map(|op| describe_op(op, host)).collect(),
+                    Undo::Ops(ops) => ops.iter().map(|op| describe_op(op, &later)).collect(),
                     Undo::Impossible(why) => json!(format!("impossible: {why}")),
                 },
             );
@@ -453,6 +455,8 @@ fn diff(before: &str, after: &str) -> String {
 struct Host {
     tree: Option<Tree>,
     seen: BTreeMap<String, Observation>,
+    /// `exec*`: parts of the command, answer; the last that fits counts.
+    loose: Vec<(Vec<String>, Observation)>,
 }
 
 type Tree = BTreeMap<String, Entry>;
@@ -476,7 +480,12 @@ impl Host {
             }
         }
         for (text, value) in seen {
-            let (key, observation) = observation(text, value).map_err(|e| format!("`{text}`: {e}"))?;
+            let exact = text.replacen("exec* ", "exec ", 1);
+            let (key, observation) = observation(&exact, value).map_err(|e| format!("`{text}`: {e}"))?;
+            if let Some(parts) = text.strip_prefix("exec* ") {
+                self.loose.push((words(parts)?, observation));
+                continue;
+            }
             self.seen.insert(key, observation);
         }
         Ok(())
@@ -485,6 +494,16 @@ impl Host {
     fn observe(&self, probe: &Probe) -> Option<Observation> {
         if let Some(observation) = self.seen.get(&key(probe)) {
             return Some(observation.clone());
+        }
+        if let Probe::Exec { argv, .. } = probe {
+            let command = argv.join(" ");
+            let fits = |parts: &[String]| parts.iter().all(|p| command.contains(p.as_str()));
+            return self
+                .loose
+                .iter()
+                .rev()
+                .find(|(parts, _)| fits(parts))
+                .map(|(_, o)| o.clone());
         }
         let tree = self.tree.as_ref()?;
         match probe {

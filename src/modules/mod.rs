@@ -7,8 +7,10 @@
 #![deny(clippy::disallowed_methods)]
 
 mod args;
+pub mod knob;
 mod registry;
 mod seen;
+mod sysctl;
 pub mod unit;
 
 pub use args::{ArgError, Args, check_node, coerce};
