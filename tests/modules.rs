@@ -51,7 +51,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 datatest_stable::harness! {
-    { test = case, root = "tests/modules", pattern = r"^[^_/]+/[^/]+\.yml$" },
+    { test = case, root = "tests/modules", pattern = r"^[^_/][^/]*/[^/]+\.yml$" },
 }
 
 type Result<T> = std::result::Result<T, String>;
