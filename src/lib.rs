@@ -11,6 +11,7 @@
 pub mod diagnostic;
 pub mod engine;
 pub mod host;
+pub mod inventory;
 pub mod language;
 pub mod modules;
 pub mod template;
