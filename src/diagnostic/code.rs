@@ -60,6 +60,8 @@ impl Code {
     pub const GUARD: Code = Code("E310");
     /// The command line cannot be understood.
     pub const USAGE: Code = Code("E900");
+    /// `rmqplay.toml` cannot be understood.
+    pub const CONFIG: Code = Code("E901");
 }
 
 impl std::fmt::Display for Code {
