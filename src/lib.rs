@@ -13,6 +13,7 @@ pub mod commands;
 pub mod diagnostic;
 pub mod engine;
 pub mod host;
+pub mod inventory;
 pub mod language;
 pub mod modules;
 pub mod report;

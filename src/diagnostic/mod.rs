@@ -8,7 +8,7 @@ mod code;
 mod render;
 
 pub use code::Code;
-pub use render::{RenderOptions, render_human, render_json};
+pub use render::{RenderOptions, render_all, render_human, render_json, tidy};
 
 use std::sync::{Arc, RwLock};
 

@@ -7,8 +7,12 @@
 #![deny(clippy::disallowed_methods)]
 
 mod args;
+pub mod knob;
+mod limits;
 mod registry;
 mod seen;
+mod sysctl;
+pub mod unit;
 
 pub use args::{ArgError, Args, check_node, coerce};
 pub use registry::{REGISTRY, find};
@@ -49,10 +53,13 @@ pub fn no_guess(_: &Map<String, Value>) -> Vec<Probe> {
     Vec::new()
 }
 
+/// Arguments → a task that is ready to look and decide.
+pub type PrepareFn = fn(&Args, &dyn Prepare) -> Result<Box<dyn Action>, ArgError>;
+
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// Looks at and changes a host.
-    Host(fn(&Args, &dyn Prepare) -> Result<Box<dyn Action>, ArgError>),
+    Host(PrepareFn),
     /// Done by the engine on the controller: `debug`, `assert`, `set_fact`, `include_tasks`...
     Control,
 }

@@ -3,7 +3,11 @@
 use super::ModuleSpec;
 
 /// In the order of `doc`'s list: tuning, files, packages and services, checks, control.
-pub static REGISTRY: &[&ModuleSpec] = &[];
+pub static REGISTRY: &[&ModuleSpec] = &[
+    // tuning
+    &super::sysctl::SPEC,
+    &super::limits::SPEC,
+];
 
 /// A module by name, alias or FQCN.
 pub fn find(name: &str) -> Option<&'static ModuleSpec> {
