@@ -3,9 +3,21 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod common;
+pub mod keywords;
+mod known_modules;
+mod load;
 pub mod node;
+mod notify;
+mod play;
 pub mod program;
+mod role;
+mod shape;
+mod short_form;
+mod task;
 pub mod yaml;
+
+pub use load::{Include, load, load_included};
 
 pub use node::{Entry, Mapping, Node, Text, Yaml};
 pub use program::{Block, Common, Item, Loop, LoopKind, Play, Program, Role, Task};

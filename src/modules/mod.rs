@@ -7,14 +7,18 @@
 #![deny(clippy::disallowed_methods)]
 
 mod args;
+mod cpu_online;
 pub mod knob;
 mod limits;
 mod registry;
 mod seen;
 mod sysctl;
+mod sysfs;
+mod tmpfiles;
+mod transparent_hugepage;
 pub mod unit;
 
-pub use args::{ArgError, Args, check_node, coerce};
+pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{REGISTRY, find};
 pub use seen::{Seen, Stop};
 

@@ -7,6 +7,9 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     // tuning
     &super::sysctl::SPEC,
     &super::limits::SPEC,
+    &super::transparent_hugepage::SPEC,
+    &super::sysfs::SPEC,
+    &super::cpu_online::SPEC,
 ];
 
 /// A module by name, alias or FQCN.
