@@ -36,7 +36,7 @@ pub fn run(session: &Session, options: &PlayOptions) -> Exit {
 
 /// The exit status of mistakes found before anything was touched.
 fn refused(diagnostics: &[Diagnostic]) -> Exit {
-    let nothing = |d: &Diagnostic| !d.is_error() || [Code::PATTERN, Code::NO_INVENTORY].contains(&d.code);
+    let nothing = |d: &Diagnostic| !d.is_error() || d.code == Code::NO_MATCH;
     if diagnostics.iter().all(nothing) { Exit::NothingMatched } else { Exit::Usage }
 }
 

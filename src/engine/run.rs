@@ -93,6 +93,7 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
     });
     let mut fleet = Fleet {
         produced: HashMap::new(),
+        skipping: run.shared.options.start_at_task.is_some(),
         lost: BTreeSet::new(),
         board: Arc::default(),
     };

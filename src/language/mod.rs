@@ -15,6 +15,10 @@ mod role;
 mod shape;
 mod short_form;
 mod task;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod yaml;
 
 pub use load::{Include, load, load_included};
