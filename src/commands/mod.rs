@@ -24,6 +24,9 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+/// The inventory where none is named: this machine, without SSH.
+const DEFAULT_INVENTORY: &str = "inventories/local.yml";
+
 /// Runs the command line `args` (the program's name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
@@ -116,7 +119,11 @@ impl Session {
 
     /// The configuration that holds here.
     pub fn config(&self) -> Result<Config, Vec<Diagnostic>> {
-        Config::find(&self.files, &self.sources)
+        let mut config = Config::find(&self.files, &self.sources)?;
+        if config.inventory.is_empty() && self.files.exists(DEFAULT_INVENTORY) {
+            config.inventory.push(DEFAULT_INVENTORY.to_owned());
+        }
+        Ok(config)
     }
 
     /// Writes diagnostics to standard error. [`Exit::Usage`] if an error is among them, or
@@ -161,7 +168,10 @@ impl Session {
         limit: Option<&str>,
         allow_empty: bool,
     ) -> Result<Vec<HostName>, Exit> {
-        let limit = match limit.map(|text| Limit::parse(text, &self.files, &self.sources)).transpose() {
+        let limit = match limit
+            .map(|text| Limit::parse(text, &self.files, &self.sources))
+            .transpose()
+        {
             Ok(limit) => limit,
             Err(diagnostic) => return Err(self.tell(&[diagnostic])),
         };
