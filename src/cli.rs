@@ -69,8 +69,8 @@ const EXIT_CODES: &str = "Exit codes:
         "  rmqplay apply playbooks/site.yml -i inventories/prod  make it so, there\n",
         "  rmqplay doc sysctl                                    what a module takes\n",
         "\n",
-        "Defaults (inventory, forks, roles_path, remote_user, private_key, host_key_checking, persist) are read from\n",
-        "`rmqplay.toml` in the current directory or the nearest one above.\n",
+        "Defaults are read from `rmqplay.toml` in the current directory or the nearest one above:\n",
+        "inventory, forks, roles_path, remote_user, private_key, host_key_checking, persist.\n",
         "\n",
         "`rmqplay help COMMAND` tells more about a command.",
     )
@@ -144,9 +144,6 @@ pub enum ColorWhen {
     "  rmqplay apply playbooks/tune.yml -l 'rabbitmq:!mq-3' -t kernel --report json=run.json\n",
 ))]
 pub struct ApplyArgs {
-    #[command(flatten)]
-    pub play: PlayArgs,
-
     /// Change nothing, show what would change (the same as `rmqplay diff`)
     #[arg(short = 'C', long)]
     pub check: bool,
@@ -162,6 +159,9 @@ pub struct ApplyArgs {
     /// Ask before each task: no, yes, or continue without asking
     #[arg(long)]
     pub step: bool,
+
+    #[command(flatten)]
+    pub play: PlayArgs,
 }
 
 /// Show what `apply` would change; change nothing
@@ -175,12 +175,12 @@ pub struct ApplyArgs {
     "  rmqplay diff playbooks/site.yml --detailed-exitcode        3 when something would change, for CI\n",
 ))]
 pub struct DiffArgs {
-    #[command(flatten)]
-    pub play: PlayArgs,
-
     /// Exit with 3 when changes are pending
     #[arg(long)]
     pub detailed_exitcode: bool,
+
+    #[command(flatten)]
+    pub play: PlayArgs,
 }
 
 /// Run the checks of playbooks; change nothing
@@ -192,12 +192,12 @@ pub struct DiffArgs {
     "  rmqplay verify playbooks/site.yml -i inventories/prod --drift\n",
 ))]
 pub struct VerifyArgs {
-    #[command(flatten)]
-    pub play: PlayArgs,
-
     /// Also tell whether every task would be ok
     #[arg(long)]
     pub drift: bool,
+
+    #[command(flatten)]
+    pub play: PlayArgs,
 }
 
 /// Of `apply`, `diff` and `verify`.
@@ -264,7 +264,7 @@ pub struct HostArgs {
     pub inventory: InventoryOptions,
 
     /// Only the hosts that also match this pattern (or those in @FILE)
-    #[arg(short, long, value_name = "PATTERN", allow_hyphen_values = true)]
+    #[arg(short, long, value_name = "PATTERN")]
     pub limit: Option<String>,
 
     /// That no host matches is no error
@@ -416,7 +416,7 @@ fn report_file(text: &str) -> Result<ReportFile, String> {
 ))]
 pub struct RunArgs {
     /// Which hosts: names, groups, globs, `a:&b:!c`
-    #[arg(value_name = "PATTERN", allow_hyphen_values = true)]
+    #[arg(value_name = "PATTERN")]
     pub pattern: String,
 
     /// The module
@@ -495,7 +495,7 @@ pub struct InventoryArgs {
     pub graph: bool,
 
     /// The hosts that match a pattern, one a line, in the order of a play
-    #[arg(long, value_name = "PATTERN", group = "what", allow_hyphen_values = true)]
+    #[arg(long, value_name = "PATTERN", group = "what")]
     pub hosts: Option<String>,
 
     #[command(flatten)]
@@ -549,7 +549,7 @@ pub struct VarsArgs {
 ))]
 pub struct FactsArgs {
     /// Which hosts: names, groups, globs, `a:&b:!c`
-    #[arg(value_name = "PATTERN", allow_hyphen_values = true)]
+    #[arg(value_name = "PATTERN")]
     pub pattern: String,
 
     #[command(flatten)]

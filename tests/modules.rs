@@ -92,8 +92,25 @@ struct HostFile {
 }
 
 fn case(path: &Path) -> datatest_stable::Result<()> {
-    Ok(run(path).map_err(|e| format!("{}\n{e}", path.display()))?)
+    Ok(run(path).map_err(|text| Readable(format!("{}\n{text}", path.display())))?)
 }
+
+/// An error that the runner, which prints `Debug`, shows as it is.
+struct Readable(String);
+
+impl std::fmt::Debug for Readable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Display for Readable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Readable {}
 
 fn run(path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;

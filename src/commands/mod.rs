@@ -4,12 +4,16 @@ mod completions;
 pub mod config;
 pub mod disk;
 mod doc;
+mod extra_vars;
+mod inventory;
+mod vars;
 
 pub use disk::Disk;
 
-use crate::cli::{Cli, ColorWhen, Command, Exit, FileFormat, Format, OutputOptions};
-use crate::diagnostic::{Code, Diagnostic, RenderOptions, SourceMap};
-use crate::language::Files;
+use crate::cli::{Cli, ColorWhen, Command, Exit, ExtraVars, FileFormat, Format, OutputOptions};
+use crate::diagnostic::{Code, Diagnostic, RenderOptions, SourceMap, Span};
+use crate::inventory::{Adjacent, HostName, Inventory, Limit, Pattern};
+use crate::language::{Files, Node};
 use crate::report::style::Palette;
 use crate::report::{
     Diagnostics, FanOut, Human, HumanOptions, Json, JsonLines, MessageFormat, Progress, Reporter, Sink,
@@ -18,6 +22,7 @@ use clap::Parser as _;
 use config::Config;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
 
 /// Runs the command line `args` (the program's name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
@@ -32,6 +37,8 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let session = Session::new(&cli);
     match cli.command {
+        Command::Inventory(args) => inventory::run(&session, &args),
+        Command::Vars(args) => vars::run(&session, &args),
         Command::Doc(args) => doc::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
         _ => Exit::Usage,
@@ -112,12 +119,77 @@ impl Session {
         Config::find(&self.files, &self.sources)
     }
 
-    /// Writes diagnostics to standard error; [`Exit::Usage`] if an error is among them.
+    /// Writes diagnostics to standard error. [`Exit::Usage`] if an error is among them, or
+    /// [`Exit::NothingMatched`] if all errors are of that kind.
     pub fn tell(&self, diagnostics: &[Diagnostic]) -> Exit {
-        if self.console.diagnostics().write(&self.sources, diagnostics) > 0 {
-            Exit::Usage
-        } else {
+        self.console.diagnostics().write(&self.sources, diagnostics);
+        let mut errors = diagnostics.iter().filter(|d| d.is_error()).peekable();
+        if errors.peek().is_none() {
             Exit::Done
+        } else if errors.all(|d| d.code == Code::NO_MATCH) {
+            Exit::NothingMatched
+        } else {
+            Exit::Usage
+        }
+    }
+
+    /// Reads inventories; mistakes are told, warnings too.
+    pub fn inventory(&self, sources: &[String]) -> Result<Inventory, Exit> {
+        let (inventory, diagnostics) = Inventory::load(sources, &self.files, &self.sources);
+        match self.tell(&diagnostics) {
+            Exit::Done => Ok(inventory),
+            exit => Err(exit),
+        }
+    }
+
+    /// `group_vars` and `host_vars` of a directory (`.`: beside a playbook that would stand here, as
+    /// `ansible-inventory` has it).
+    pub fn adjacent(&self, inventory: &Inventory, directories: &[String]) -> Result<Adjacent, Exit> {
+        let (adjacent, diagnostics) = Adjacent::load(inventory, directories, &self.files, &self.sources);
+        match self.tell(&diagnostics) {
+            Exit::Done => Ok(adjacent),
+            exit => Err(exit),
+        }
+    }
+
+    /// The hosts of `pattern` within `limit`, in the order of a play. None at all is [`Exit::NothingMatched`],
+    /// unless `allow_empty`.
+    pub fn select(
+        &self,
+        inventory: &Inventory,
+        pattern: &str,
+        limit: Option<&str>,
+        allow_empty: bool,
+    ) -> Result<Vec<HostName>, Exit> {
+        let limit = match limit.map(|text| Limit::parse(text, &self.files, &self.sources)).transpose() {
+            Ok(limit) => limit,
+            Err(diagnostic) => return Err(self.tell(&[diagnostic])),
+        };
+        let file = self.sources.add("<command line>", pattern);
+        let whole = Pattern {
+            text: pattern.to_owned(),
+            span: Some(Span::new(file, 0, pattern.len())),
+        };
+        match inventory.select(&[whole], limit.as_ref(), allow_empty) {
+            Ok(hosts) if hosts.is_empty() && !allow_empty => {
+                let nothing = match limit {
+                    Some(_) => format!("no host of `{pattern}` is within the limit"),
+                    None => format!("`{pattern}` matches no host"),
+                };
+                Err(self.tell(&[Diagnostic::error(Code::NO_MATCH, nothing)]))
+            }
+            Ok(hosts) => Ok(hosts),
+            Err(diagnostic) => Err(self.tell(&[diagnostic])),
+        }
+    }
+
+    /// The names and values of `-e`, a later one replacing an earlier.
+    pub fn extra_vars(&self, given: &[ExtraVars]) -> Result<Vec<(String, Arc<Node>)>, Exit> {
+        let mut diagnostics = Vec::new();
+        let vars = extra_vars::read(given, &self.files, &self.sources, &mut diagnostics);
+        match self.tell(&diagnostics) {
+            Exit::Done => Ok(vars),
+            exit => Err(exit),
         }
     }
 

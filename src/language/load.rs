@@ -89,6 +89,7 @@ pub(super) fn load_included_with(
     vars.extend(include.vars);
     chain.push(Arc::new(Common {
         vars,
+        params: true,
         ..Common::default()
     }));
     if let Some(apply) = parent.args.as_map().and_then(|args| args.get("apply"))

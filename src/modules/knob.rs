@@ -1,8 +1,10 @@
 //! What the tuning modules have in common: a change that is put together step by step and can be taken back, and the
 //! kernel's way of writing lists and choices.
 
-use super::{Change, Decision, Report};
+use super::args::plain;
+use super::{ArgError, Args, Change, Decision, Report};
 use crate::host::{Content, Delta, Effect, Guard, Op, Undo};
+use serde_json::Value;
 
 /// The header of files that are rmqplay's own.
 pub const HEADER: &str = "# Written by rmqplay, which changes only lines it has set itself.\n";
@@ -173,6 +175,23 @@ pub fn cpu_list(text: &str) -> Option<Vec<u32>> {
         cpus.extend(first..=last);
     }
     Some(cpus.into_iter().collect())
+}
+
+/// An argument that names CPUs: a number, a list of numbers or ranges, or one string of them. Never empty.
+pub fn cpus(args: &Args, name: &str) -> Result<Vec<u32>, ArgError> {
+    let text = match args.raw(name) {
+        Some(Value::Array(items)) => items.iter().map(plain).collect::<Vec<_>>().join(","),
+        Some(value) => plain(value),
+        None => String::new(),
+    };
+    match cpu_list(&text) {
+        Some(cpus) if !cpus.is_empty() => Ok(cpus),
+        Some(_) => Err(ArgError::new(name, format!("`{name}` names no CPU"))),
+        None => {
+            Err(ArgError::new(name, format!("`{text}` is not a list of CPUs"))
+                .help("write `2-7,9`, or a list of numbers"))
+        }
+    }
 }
 
 /// `0,1,2,3,8` → `0-3,8`, as the kernel writes it.

@@ -299,7 +299,7 @@ fn block(
     if !hosts.is_empty() {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let _ = writeln!(out, "   = on: {}", host_list(&hosts, 9, options.width, usize::MAX));
-        let _ = writeln!(out, "   = {}", indented(&printable(&failed.msg), 9));
+        let _ = writeln!(out, "   = {}", indented(&printable(&failed.msg), 5));
     }
     for (label, msg) in failure.map(|f| f.items.as_slice()).unwrap_or_default() {
         let _ = writeln!(out, "   = item {}: {}", one_line(label), indented(&printable(msg), 9));

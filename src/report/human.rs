@@ -40,8 +40,10 @@ pub struct Human {
     options: HumanOptions,
     bar: ProgressBar,
     mode: Mode,
-    /// Hosts of the play, for their order and number.
+    /// Hosts of the play, for their order.
     hosts: HashMap<String, usize>,
+    /// How many hosts a task can run on: those of the play, or of the serial batch.
+    present: usize,
     open: BTreeMap<u64, OpenTask>,
     warned: HashSet<String>,
     begun: bool,
@@ -56,6 +58,7 @@ impl Human {
             bar: ProgressBar::hidden(),
             mode: Mode::Apply,
             hosts: HashMap::new(),
+            present: 0,
             open: BTreeMap::new(),
             warned: HashSet::new(),
             begun: false,
@@ -105,7 +108,7 @@ impl Human {
         }
         let warned = &mut self.warned;
         task.warnings.retain(|text, _| warned.insert(text.clone()));
-        let text = task::render(&task, self.mode, self.hosts.len(), &self.options);
+        let text = task::render(&task, self.mode, self.present, &self.options);
         self.print(&text);
         self.end.task(&task);
     }
@@ -131,6 +134,7 @@ impl Reporter for Human {
             }
             Event::PlayStarted { play } => {
                 self.hosts = play.hosts.iter().cloned().zip(0..).collect();
+                self.present = play.hosts.len();
                 self.end.play(play);
                 let name = paint(palette.title, &format!("play: {}", one_line(&play.name))).into_owned();
                 let hosts = match play.hosts.as_slice() {
@@ -144,6 +148,7 @@ impl Reporter for Human {
                 self.paragraph(&format!("{name} (skipped: {})\n", one_line(reason)));
             }
             Event::BatchStarted { number, of, hosts } => {
+                self.present = hosts.len();
                 let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
                 let list = host_list(&hosts, NAME_COLUMN, self.options.width, 20);
                 self.paragraph(&format!("batch {number} of {of}: {list}\n"));
@@ -189,7 +194,7 @@ impl Reporter for Human {
                 None => {
                     if self.warned.insert(text.clone()) {
                         let hosts: Vec<&str> = host.iter().map(String::as_str).collect();
-                        let line = task::warning(text, &hosts, self.hosts.len(), &self.options);
+                        let line = task::warning(text, &hosts, self.present, &self.options);
                         self.print(line.trim_start());
                     }
                 }

@@ -169,13 +169,12 @@ pub fn render(task: &OpenTask, mode: Mode, play_hosts: usize, options: &HumanOpt
     let quiet = task.info.section == Section::Facts && *worst == Kind::Unchanged && options.verbosity == 0;
     let mut body = String::new();
     for group in groups(task, mode, options) {
-        describe(task, &group, mode, options, &mut body);
+        describe(task, &group, mode, play_hosts, options, &mut body);
     }
     for (host, failure) in &task.unreachable {
         if !task.results.iter().any(|(h, r)| h == host && r.failure.is_some()) {
             let line = format!("{}: {}", one_line(host), one_line(&failure.msg));
             let _ = writeln!(body, "  {}", paint(options.palette.failed, &line));
-            notes(failure, 4, &mut body);
         }
     }
     for (text, hosts) in &task.warnings {
@@ -311,10 +310,17 @@ fn layers<'a>(result: &'a HostResult, mode: Mode, options: &HumanOptions) -> imp
         .filter(move |layer| all || (findings && layer.finding().is_some()))
 }
 
-fn describe(task: &OpenTask, group: &Group<'_>, mode: Mode, options: &HumanOptions, out: &mut String) {
+fn describe(
+    task: &OpenTask,
+    group: &Group<'_>,
+    mode: Mode,
+    play_hosts: usize,
+    options: &HumanOptions,
+    out: &mut String,
+) {
     let palette = &options.palette;
     let result = group.result;
-    let everyone = group.hosts.len() == task.results.len() && task.unreachable.is_empty();
+    let everyone = group.hosts.len() == play_hosts;
     let kind = Kind::of(result.status, task.is_check());
     // The heading says it where all hosts tell the same; a failure always names its hosts.
     let named = !everyone || kind >= Kind::Ignored || options.verbosity >= 3;
@@ -362,7 +368,10 @@ fn describe(task: &OpenTask, group: &Group<'_>, mode: Mode, options: &HumanOptio
     if let Some(failure) = &result.failure {
         let style = kind.style(palette);
         let _ = writeln!(out, "    {}", paint(style, &indented(&printable(&failure.msg), 4)));
-        notes(failure, 4, out);
+        // What ends a host's run is told again at the end, with everything there is to know.
+        if kind != Kind::Failed || options.verbosity >= 1 {
+            notes(failure, out);
+        }
     } else if kind >= Kind::Unknown
         && let Some(msg) = result.value.get("msg").and_then(Value::as_str)
     {
@@ -380,14 +389,9 @@ fn describe(task: &OpenTask, group: &Group<'_>, mode: Mode, options: &HumanOptio
     }
 }
 
-fn notes(failure: &Failed, indent: usize, out: &mut String) {
+fn notes(failure: &Failed, out: &mut String) {
     for note in &failure.notes {
-        let _ = writeln!(
-            out,
-            "{}= {}",
-            " ".repeat(indent),
-            indented(&printable(note), indent + 6)
-        );
+        let _ = writeln!(out, "    = {}", indented(&printable(note), 8));
     }
 }
 
