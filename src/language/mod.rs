@@ -13,7 +13,7 @@ mod play;
 pub mod program;
 mod role;
 mod shape;
-mod short_form;
+pub mod short_form;
 mod task;
 #[cfg(test)]
 mod testing;
