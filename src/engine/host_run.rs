@@ -143,6 +143,8 @@ pub struct HostRun {
     pub executions: u64,
     /// A check failed: no further batch may start.
     pub check_failed: bool,
+    /// `--start-at-task` and the task has not come yet.
+    pub skipping: bool,
     facts_pending: bool,
     started: bool,
     current: Option<TaskRun>,
@@ -199,7 +201,7 @@ enum Flow {
 }
 
 impl HostRun {
-    pub fn new(name: String, play: Arc<PlayRun>, layers: Arc<HostLayers>, produced: Produced) -> Self {
+    pub fn new(name: String, play: Arc<PlayRun>, layers: Arc<HostLayers>, produced: Produced, skipping: bool) -> Self {
         let only_checks = play.shared.mode == Mode::Verify;
         let facts_pending = play.gather_facts;
         let mut produced = produced;
@@ -218,6 +220,7 @@ impl HostRun {
             stats: Stats::default(),
             executions: 0,
             check_failed: false,
+            skipping,
             facts_pending,
             started: false,
             current: None,
@@ -373,6 +376,17 @@ impl HostRun {
             self.walk.advance();
             return Ok(Flow::Again);
         }
+        if self.skipping {
+            let wanted = self.play.shared.options.start_at_task.as_deref().unwrap_or_default();
+            let own = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
+            let glob = globset::Glob::new(wanted).map(|g| g.compile_matcher());
+            let here = |name: &str| name == wanted || glob.as_ref().is_ok_and(|g| g.is_match(name));
+            if !here(own) && !here(&self.label(&task)) {
+                self.walk.advance();
+                return Ok(Flow::Again);
+            }
+            self.skipping = false;
+        }
         let aligned = self.aligned(&pos, world);
         let once = self.once(&task, &scope);
         if (self.play.strict || once) && !aligned {
@@ -398,6 +412,12 @@ impl HostRun {
             }
             return Ok(Flow::Again);
         }
+        if let Some(gate) = self.play.shared.gate.clone()
+            && !gate.allows(&format!("{:?} {pos:?}", task.span), &self.label(&task))
+        {
+            self.walk.advance();
+            return Ok(Flow::Again);
+        }
         self.announce(&task, &pos, &scope, world);
         let mut run = TaskRun {
             task: task.clone(),
@@ -418,7 +438,8 @@ impl HostRun {
             self.current = Some(run);
             return Ok(self.finish_task(world));
         }
-        if self.play.shared.mode == Mode::Diff && self.walk.section() == Section::PostCheck && self.touched {
+        let drift = self.play.shared.options.drift;
+        if self.play.shared.mode == Mode::Diff && !drift && self.walk.section() == Section::PostCheck && self.touched {
             run.results
                 .push(ItemOutcome::unknown("cannot know until the changes are made"));
             self.current = Some(run);

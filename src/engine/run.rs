@@ -93,6 +93,7 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
     });
     let mut fleet = Fleet {
         produced: HashMap::new(),
+        skipping: run.shared.options.start_at_task.is_some(),
         lost: BTreeSet::new(),
         board: Arc::default(),
     };
@@ -134,9 +135,95 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
     }
 }
 
+/// Everything that can be found wrong before the first host is touched.
+pub fn check(run: &Run) -> Result<(), Vec<Diagnostic>> {
+    plan(run).map(|_| ())
+}
+
+/// A play for `--list-*`.
+pub struct Outline {
+    pub path: String,
+    pub name: String,
+    /// Joined by commas; as a Python list.
+    pub pattern: String,
+    pub pattern_list: String,
+    pub hosts: Vec<String>,
+    pub tags: Vec<String>,
+    pub tasks: Vec<(String, Vec<String>)>,
+}
+
+/// The plays with their hosts and the tasks that the tags select. Dynamic includes show as themselves.
+pub fn outline(run: &Run) -> Result<Vec<Outline>, Vec<Diagnostic>> {
+    let planned = plan(run)?;
+    Ok(planned
+        .iter()
+        .map(|planned| {
+            let play = &planned.play.play;
+            let evaluation = Evaluation {
+                play: &planned.play,
+                scope: play_scope(run, &planned.play),
+                handler: false,
+            };
+            let patterns: Vec<String> = match evaluation.resolve(&play.hosts) {
+                Ok(Some(Value::Array(list))) => list.iter().map(modules::plain).collect(),
+                Ok(Some(value)) => vec![modules::plain(&value)],
+                _ => Vec::new(),
+            };
+            let mut tasks = Vec::new();
+            let sections = [
+                &play.pre_checks,
+                &play.pre_tasks,
+                &play.tasks,
+                &play.post_tasks,
+                &play.post_checks,
+            ];
+            for items in sections {
+                collect(items, &evaluation, &mut tasks);
+            }
+            Outline {
+                path: play.path.clone(),
+                name: play
+                    .name
+                    .as_ref()
+                    .map(|n| modules::plain(&n.to_value()))
+                    .unwrap_or_else(|| patterns.join(",")),
+                pattern: patterns.join(","),
+                pattern_list: patterns.iter().map(|p| format!("'{p}'")).collect::<Vec<_>>().join(", "),
+                hosts: planned.hosts.clone(),
+                tags: play.common.tags.iter().flat_map(|n| evaluation.text(n).ok()).collect(),
+                tasks,
+            }
+        })
+        .collect())
+}
+
+fn collect(items: &[Item], evaluation: &Evaluation<'_>, tasks: &mut Vec<(String, Vec<String>)>) {
+    for item in items {
+        match item {
+            Item::Task(task) => {
+                if crate::engine::select::by_tags(evaluation, task) {
+                    let own = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or(task.module);
+                    let name = match &task.role {
+                        Some(role) => format!("{} : {own}", role.name),
+                        None => own.to_owned(),
+                    };
+                    tasks.push((name, crate::engine::select::tags(evaluation, task)));
+                }
+            }
+            Item::Block(block) => {
+                for part in [&block.block, &block.rescue, &block.always] {
+                    collect(part, evaluation, tasks);
+                }
+            }
+        }
+    }
+}
+
 /// What lives from play to play.
 struct Fleet {
     produced: HashMap<String, Produced>,
+    /// `--start-at-task` and the task has not come yet.
+    skipping: bool,
     /// Failed and unreachable hosts: out for the rest of the run.
     lost: BTreeSet<String>,
     board: Arc<Blackboard>,
@@ -246,7 +333,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         }
         None => None,
     };
-    prepared.strict = max_fail_percentage.is_some() || any_fatal(play);
+    prepared.strict = max_fail_percentage.is_some() || any_fatal(play) || run.shared.gate.is_some();
     let serial = match &play.serial {
         Some(node) => evaluation.resolve(node).map_err(|t| wrong(t, node))?,
         None => None,
@@ -453,6 +540,7 @@ async fn play(
         };
         let end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
         let mut lost = 0;
+        fleet.skipping &= runs.iter().all(|r| r.skipping);
         for host in &runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
             if matches!(host.state, State::Failed | State::Unreachable) {
@@ -557,7 +645,13 @@ fn prepare(
             }
             Err(diagnostics) => refused.extend(diagnostics),
         }
-        runs.push(HostRun::new(name.clone(), play.clone(), layers, produced));
+        runs.push(HostRun::new(
+            name.clone(),
+            play.clone(),
+            layers,
+            produced,
+            fleet.skipping,
+        ));
     }
     if refused.is_empty() {
         Ok((runs, targets))

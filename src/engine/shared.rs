@@ -17,6 +17,14 @@ pub struct Shared {
     pub now: String,
     pub options: RunOptions,
     pub roles_path: Vec<String>,
+    /// `--step`.
+    pub gate: Option<Arc<dyn Gate>>,
+}
+
+/// Asks the user whether a task may run.
+pub trait Gate: Send + Sync {
+    /// `key` tells the task from others of the same name; it is asked about once.
+    fn allows(&self, key: &str, task: &str) -> bool;
 }
 
 /// Options of the command line that tasks feel.
@@ -34,6 +42,8 @@ pub struct RunOptions {
     /// Seconds for each op that says nothing itself.
     pub task_timeout_s: Option<u32>,
     pub verbosity: u8,
+    /// `verify --drift`: a dry run in which the checks run all the same.
+    pub drift: bool,
 }
 
 /// For one play.

@@ -265,7 +265,7 @@ impl<'a> Loader<'a> {
             self.out.push(
                 Diagnostic::error(
                     Code::SHAPE,
-                    format!("a playbook is a list of plays, not {}", node.kind()),
+                    format!("a playbook must be a list of plays, not {}", node.kind()),
                 )
                 .at(
                     Span {

@@ -13,7 +13,7 @@ mod play;
 pub mod program;
 mod role;
 mod shape;
-pub mod short_form;
+pub(crate) mod short_form;
 mod task;
 #[cfg(test)]
 mod testing;

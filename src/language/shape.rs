@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub type Out<'a> = &'a mut Vec<Diagnostic>;
 
 pub fn wrong(node: &Node, what: &str, expected: &str) -> Diagnostic {
-    Diagnostic::error(Code::SHAPE, format!("{what} is {expected}, not {}", node.kind()))
+    Diagnostic::error(Code::SHAPE, format!("{what} must be {expected}, not {}", node.kind()))
         .at(node.span, format!("expected {expected}"))
 }
 
@@ -37,7 +37,7 @@ pub fn boolean(node: &Node, what: &str, out: Out<'_>) -> Option<Node> {
         return None;
     }
     if !node.is_template() && crate::modules::boolean(&node.to_value()).is_none() {
-        let mut diagnostic = Diagnostic::error(Code::VALUE, format!("{what} is a boolean, not {}", shown(node)))
+        let mut diagnostic = Diagnostic::error(Code::VALUE, format!("{what} must be a boolean, not {}", shown(node)))
             .at(node.span, "expected `true` or `false`");
         if node.as_str().is_some() {
             diagnostic = diagnostic.help("an expression must stand in `{{ }}` here");
@@ -70,7 +70,7 @@ pub fn number(node: &Node, what: &str, out: Out<'_>) -> Option<Node> {
     };
     if !fine {
         out.push(
-            Diagnostic::error(Code::VALUE, format!("{what} is a number, not {}", shown(node)))
+            Diagnostic::error(Code::VALUE, format!("{what} must be a number, not {}", shown(node)))
                 .at(node.span, "expected a number"),
         );
         return None;

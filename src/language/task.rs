@@ -432,8 +432,8 @@ impl Loader<'_> {
                 "pause" => looped.pause = shape::number(node, "`pause`", out),
                 "extended" => {
                     let value = shape::boolean(node, "`extended`", out);
-                    if let Some(template) = value.as_ref().filter(|v| v.is_template()) {
-                        out.push(whole_template(template));
+                    if let Some(value) = &value {
+                        static_template(value, "`extended`", out);
                     }
                     looped.extended = value.is_some_and(|v| crate::modules::boolean(&v.to_value()) == Some(true));
                 }
@@ -507,7 +507,10 @@ fn put(mapping: &mut Mapping, entry: Entry) {
 }
 
 fn whole_template(node: &Node) -> Diagnostic {
-    Diagnostic::error(Code::NOT_SUPPORTED, "a template for all of it is not supported yet")
-        .at(node.span, "cannot be checked before the run")
-        .help("write the keys, and templates as their values")
+    Diagnostic::error(
+        Code::NOT_SUPPORTED,
+        "arguments given as one template are not supported yet",
+    )
+    .at(node.span, "cannot be checked before the run")
+    .help("write the keys, and templates as their values")
 }

@@ -232,10 +232,9 @@ pub fn all(items: &[Item]) -> Vec<Arc<Task>> {
     super::play::tasks_of(items).into_iter().cloned().collect()
 }
 
-pub fn include(files: &[(&str, &str)], include: Include<'_>) -> (Vec<Item>, String) {
-    let sources = SourceMap::default();
-    let (items, mut diagnostics) = load_included_with(MODULES, include, &Memory::new(files), &sources, &[]);
-    let text = render_all(&sources, &mut diagnostics, PLAIN);
+pub fn include(files: &[(&str, &str)], sources: &SourceMap, include: Include<'_>) -> (Vec<Item>, String) {
+    let (items, mut diagnostics) = load_included_with(MODULES, include, &Memory::new(files), sources, &[]);
+    let text = render_all(sources, &mut diagnostics, PLAIN);
     (items, text)
 }
 

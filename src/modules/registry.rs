@@ -10,6 +10,17 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::transparent_hugepage::SPEC,
     &super::sysfs::SPEC,
     &super::cpu_online::SPEC,
+    // files
+    &super::template::SPEC,
+    &super::copy::SPEC,
+    &super::file::SPEC,
+    &super::lineinfile::SPEC,
+    &super::stat::SPEC,
+    // commands
+    &super::command::COMMAND,
+    &super::command::SHELL,
+    // checks
+    &super::ping::SPEC,
 ];
 
 /// A module by name, alias or FQCN.
