@@ -6,6 +6,7 @@ pub mod disk;
 mod doc;
 mod extra_vars;
 mod inventory;
+mod lint;
 mod vars;
 
 pub use disk::Disk;
@@ -37,6 +38,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let session = Session::new(&cli);
     match cli.command {
+        Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
         Command::Doc(args) => doc::run(&session, &args),
@@ -161,7 +163,10 @@ impl Session {
         limit: Option<&str>,
         allow_empty: bool,
     ) -> Result<Vec<HostName>, Exit> {
-        let limit = match limit.map(|text| Limit::parse(text, &self.files, &self.sources)).transpose() {
+        let limit = match limit
+            .map(|text| Limit::parse(text, &self.files, &self.sources))
+            .transpose()
+        {
             Ok(limit) => limit,
             Err(diagnostic) => return Err(self.tell(&[diagnostic])),
         };
