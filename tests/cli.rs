@@ -3,6 +3,8 @@
 
 #[path = "cli/environment.rs"]
 mod environment;
+#[path = "cli/files.rs"]
+mod files;
 
 use environment::Environment;
 use insta::assert_snapshot;

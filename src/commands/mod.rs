@@ -6,6 +6,7 @@ pub mod disk;
 mod doc;
 mod extra_vars;
 mod inventory;
+mod lint;
 mod vars;
 
 pub use disk::Disk;
@@ -40,6 +41,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let session = Session::new(&cli);
     match cli.command {
+        Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
         Command::Doc(args) => doc::run(&session, &args),
