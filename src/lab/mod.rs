@@ -242,14 +242,10 @@ impl Lab {
         })
     }
 
-    /// `ssh` to a node, as root unless `user` is given.
-    pub fn ssh(&self, node: &Node, user: Option<&str>) -> std::process::Command {
+    /// `ssh` that knows the nodes by name and address, to be given the rest: options, `--`, a node, a command.
+    pub fn ssh(&self) -> std::process::Command {
         let mut command = machine::command("ssh");
         command.args(["-F", self.ssh_config().as_str()]);
-        if let Some(user) = user {
-            command.args(["-l", user]);
-        }
-        command.arg(&node.name);
         command
     }
 

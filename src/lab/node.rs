@@ -292,14 +292,9 @@ impl Node {
         // Until `nologin` goes, only root is let in.
         self.port_open(22)
             && lab
-                .ssh(self, None)
-                .args([
-                    "-o",
-                    "BatchMode=yes",
-                    "-o",
-                    "ConnectTimeout=2",
-                    "test ! -e /run/nologin",
-                ])
+                .ssh()
+                .args(["-o", "BatchMode=yes", "-o", "ConnectTimeout=2", "--", &self.name])
+                .arg("test ! -e /run/nologin")
                 .output()
                 .is_ok_and(|output| output.status.success())
     }

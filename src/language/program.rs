@@ -46,6 +46,8 @@ pub struct Common {
     /// Each an expression (a string, a boolean); all must hold.
     pub when: Vec<Node>,
     pub vars: Vec<(String, Arc<Node>)>,
+    /// `vars` are parameters of an `include_tasks`: precedence 21 instead of 17.
+    pub params: bool,
     pub tags: Vec<Node>,
     pub environment: Vec<Node>,
     pub become_: Option<Node>,
