@@ -23,6 +23,7 @@ fn help_is_pinned() {
         "template",
         "vars",
         "facts",
+        "lab",
         "doc",
         "completions",
     ] {

@@ -7,6 +7,7 @@ mod doc;
 mod extra_vars;
 mod inventory;
 mod lint;
+mod lab;
 mod vars;
 
 pub use disk::Disk;
@@ -44,6 +45,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
+        Command::Lab(args) => lab::run(&session, args.command),
         Command::Doc(args) => doc::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
         _ => Exit::Usage,
