@@ -6,8 +6,8 @@ pub mod disk;
 mod doc;
 mod extra_vars;
 mod inventory;
-mod lint;
 mod lab;
+mod lint;
 mod vars;
 
 pub use disk::Disk;
