@@ -8,6 +8,8 @@
 
 mod args;
 mod cpu_online;
+pub mod disk;
+mod io_scheduler;
 pub mod knob;
 mod limits;
 mod registry;
