@@ -7,6 +7,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     // tuning
     &super::sysctl::SPEC,
     &super::limits::SPEC,
+    &super::io_scheduler::SPEC,
     &super::transparent_hugepage::SPEC,
     &super::sysfs::SPEC,
     &super::cpu_online::SPEC,
