@@ -17,7 +17,9 @@ mod ping;
 mod python_regex;
 mod registry;
 mod seen;
+mod service;
 mod stat;
+mod systemd;
 mod template;
 pub mod unit;
 

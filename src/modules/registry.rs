@@ -1,10 +1,10 @@
 //! The list of modules: one line each.
 
 use super::ModuleSpec;
-use super::{command, copy, file, lineinfile, ping, stat, template};
+use super::{command, copy, file, lineinfile, ping, service, stat, systemd, template};
 
 /// In the order of `doc`'s list: tuning, files, packages and services, checks, control.
-pub static REGISTRY: &[&ModuleSpec] = &[&template::SPEC, &copy::SPEC, &file::SPEC, &lineinfile::SPEC, &stat::SPEC, &command::COMMAND, &command::SHELL, &ping::SPEC];
+pub static REGISTRY: &[&ModuleSpec] = &[&template::SPEC, &copy::SPEC, &file::SPEC, &lineinfile::SPEC, &stat::SPEC, &service::SPEC, &systemd::SPEC, &command::COMMAND, &command::SHELL, &ping::SPEC];
 
 /// A module by name, alias or FQCN.
 pub fn find(name: &str) -> Option<&'static ModuleSpec> {
