@@ -26,7 +26,7 @@
 //! expect: ...                         # last key of the file
 //! ```
 //!
-//! Words of a command are split as a shell would. Without `tree` and `host`, what is not in `seen` is not known yet.
+//! Words of a command are split as a shell would; `exec* a b` is any command that has `a` and `b` in it. Without `tree` and `host`, what is not in `seen` is not known yet.
 //!
 //! `expect` is a mapping with one of `keep`, `change`, `fail`, `cannot_know`, `need_more`, `bad_args`. Of `change`,
 //! `deltas` and `ops` must be given, `warnings` (of `keep` too) where there are any; `undo`, `values`, `layers`, `settle`,
@@ -51,7 +51,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 datatest_stable::harness! {
-    { test = case, root = "tests/modules", pattern = r"^[^_/]+/[^/]+\.yml$" },
+    { test = case, root = "tests/modules", pattern = r"^[^_/][^/]*/[^/]+\.yml$" },
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -92,8 +92,25 @@ struct HostFile {
 }
 
 fn case(path: &Path) -> datatest_stable::Result<()> {
-    Ok(run(path).map_err(|e| format!("{}\n{e}", path.display()))?)
+    Ok(run(path).map_err(|text| Readable(format!("{}\n{text}", path.display())))?)
 }
+
+/// An error that the runner, which prints `Debug`, shows as it is.
+struct Readable(String);
+
+impl std::fmt::Debug for Readable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Display for Readable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Readable {}
 
 fn run(path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
@@ -227,10 +244,12 @@ fn describe(answer: &Answer, looks: usize, host: &Host) -> Value {
             if let Value::Object(report) = describe_report(&change.report) {
                 value.extend(report);
             }
+            let mut later = host.clone();
+            later.perform(&change.ops);
             value.insert(
                 "undo".into(),
                 match &change.undo {
-                    Undo::Ops(ops) => ops.iter().map(|op| describe_op(op, host)).collect(),
+                    Undo::Ops(ops) => ops.iter().map(|op| describe_op(op, &later)).collect(),
                     Undo::Impossible(why) => json!(format!("impossible: {why}")),
                 },
             );
@@ -453,6 +472,8 @@ fn diff(before: &str, after: &str) -> String {
 struct Host {
     tree: Option<Tree>,
     seen: BTreeMap<String, Observation>,
+    /// `exec*`: parts of the command, answer; the last that fits counts.
+    loose: Vec<(Vec<String>, Observation)>,
 }
 
 type Tree = BTreeMap<String, Entry>;
@@ -476,7 +497,12 @@ impl Host {
             }
         }
         for (text, value) in seen {
-            let (key, observation) = observation(text, value).map_err(|e| format!("`{text}`: {e}"))?;
+            let exact = text.replacen("exec* ", "exec ", 1);
+            let (key, observation) = observation(&exact, value).map_err(|e| format!("`{text}`: {e}"))?;
+            if let Some(parts) = text.strip_prefix("exec* ") {
+                self.loose.push((words(parts)?, observation));
+                continue;
+            }
             self.seen.insert(key, observation);
         }
         Ok(())
@@ -485,6 +511,16 @@ impl Host {
     fn observe(&self, probe: &Probe) -> Option<Observation> {
         if let Some(observation) = self.seen.get(&key(probe)) {
             return Some(observation.clone());
+        }
+        if let Probe::Exec { argv, .. } = probe {
+            let command = argv.join(" ");
+            let fits = |parts: &[String]| parts.iter().all(|p| command.contains(p.as_str()));
+            return self
+                .loose
+                .iter()
+                .rev()
+                .find(|(parts, _)| fits(parts))
+                .map(|(_, o)| o.clone());
         }
         let tree = self.tree.as_ref()?;
         match probe {

@@ -9,9 +9,14 @@
 mod args;
 mod command;
 mod copy;
+mod cpu_online;
+pub mod disk;
 mod file;
 mod file_attributes;
 mod file_content;
+mod io_scheduler;
+pub mod knob;
+mod limits;
 mod lineinfile;
 mod ping;
 mod python_regex;
@@ -19,8 +24,12 @@ mod registry;
 mod seen;
 mod service;
 mod stat;
+mod sysctl;
+mod sysfs;
 mod systemd;
 mod template;
+mod tmpfiles;
+mod transparent_hugepage;
 pub mod unit;
 
 pub use args::{ArgError, Args, check_node, coerce};
@@ -62,10 +71,13 @@ pub fn no_guess(_: &Map<String, Value>) -> Vec<Probe> {
     Vec::new()
 }
 
+/// Arguments → a task that is ready to look and decide.
+pub type PrepareFn = fn(&Args, &dyn Prepare) -> Result<Box<dyn Action>, ArgError>;
+
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// Looks at and changes a host.
-    Host(fn(&Args, &dyn Prepare) -> Result<Box<dyn Action>, ArgError>),
+    Host(PrepareFn),
     /// Done by the engine on the controller: `debug`, `assert`, `set_fact`, `include_tasks`...
     Control,
 }

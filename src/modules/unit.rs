@@ -2,7 +2,7 @@
 //! of unit files and drop-ins.
 
 use super::{Seen, Stop};
-use crate::host::{Effect, ExecResult, Observation, Op, Probe};
+use crate::host::{Delta, Effect, ExecResult, Observation, Op, Probe};
 use std::collections::BTreeMap;
 
 /// What [`show`] asks for. One list for all modules, so that equal looks are made once.
@@ -64,6 +64,15 @@ pub fn process(unit: &str) -> Probe {
 /// Makes systemd read unit files again; changes nothing a look could see but `NeedDaemonReload`.
 pub fn daemon_reload() -> Op {
     Op::exec(["systemctl", "daemon-reload"], Effect::Nothing)
+}
+
+/// systemd has not read what is on disk; afterwards it has.
+pub fn reload_delta(unit: &Unit) -> Delta {
+    Delta::value(
+        format!("unit files of {} as systemd knows them", unit.name),
+        "outdated",
+        "current",
+    )
 }
 
 /// A unit as systemd has it loaded.
@@ -139,6 +148,22 @@ impl Unit {
         self.get("DropInPaths")
             .map(|v| v.split_whitespace().collect())
             .unwrap_or_default()
+    }
+
+    /// The file that counts where `own` does not: the last drop-in but it, else the unit's own file.
+    pub fn last_file(&self, own: &str) -> Option<String> {
+        let other = self.drop_ins().into_iter().rev().find(|p| *p != own);
+        other.or(self.get("FragmentPath")).map(str::to_owned)
+    }
+
+    /// Our drop-in is right and loaded, and yet another value counts: says so, and where to look.
+    pub fn overridden(&self, own: &str, value: &str) -> String {
+        let later: Vec<&str> = self.drop_ins().into_iter().skip_while(|p| *p != own).skip(1).collect();
+        if later.is_empty() {
+            format!("{} has {value} although {own} says otherwise", self.name)
+        } else {
+            format!("{} has {value}: {} wins over {own}", self.name, later.join(" or "))
+        }
     }
 
     /// A variable of `Environment=` (environment files are not in it).
