@@ -344,7 +344,9 @@ impl Service {
     }
 
     fn effect(name: &str) -> Effect {
-        Effect::Mentions(vec![unit::full_name(name), name.to_owned()])
+        let full = unit::full_name(name);
+        let short = full.strip_suffix(".service").unwrap_or(&full).to_owned();
+        Effect::Mentions(vec![full, short])
     }
 
     /// Mask, enable and their opposites.
