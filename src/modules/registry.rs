@@ -17,10 +17,12 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::file::SPEC,
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
-    // commands
+    // packages and services
+    &super::service::SPEC,
+    &super::systemd::SPEC,
+    // commands and checks
     &super::command::COMMAND,
     &super::command::SHELL,
-    // checks
     &super::ping::SPEC,
 ];
 
