@@ -34,8 +34,10 @@ impl Code {
     pub const VALUE: Code = Code("E021");
     /// An inventory that cannot be understood.
     pub const INVENTORY: Code = Code("E030");
-    /// A host pattern that is malformed or matches nothing.
+    /// A host pattern that is malformed.
     pub const PATTERN: Code = Code("E031");
+    /// A host pattern or limit that matches nothing, an inventory that is not there (exit status 5, not 1).
+    pub const NO_MATCH: Code = Code("E032");
     /// A template that does not parse.
     pub const TEMPLATE_SYNTAX: Code = Code("E100");
     /// A variable or attribute that is not defined.
@@ -60,6 +62,8 @@ impl Code {
     pub const GUARD: Code = Code("E310");
     /// The command line cannot be understood.
     pub const USAGE: Code = Code("E900");
+    /// `rmqplay.toml` cannot be understood.
+    pub const CONFIG: Code = Code("E901");
 }
 
 impl std::fmt::Display for Code {

@@ -74,7 +74,7 @@ impl Inventory {
                 continue;
             }
             if !files.exists(source) {
-                let missing = Diagnostic::error(Code::FILE, format!("there is no inventory `{source}`"));
+                let missing = Diagnostic::error(Code::NO_MATCH, format!("there is no inventory `{source}`"));
                 loader.diagnostics.push(missing.help(format!(
                     "to give a host by name, write a comma behind it: `-i {source},`"
                 )));

@@ -70,7 +70,7 @@ impl Limit {
             }
         }
         if parts.is_empty() {
-            let error = Diagnostic::error(Code::PATTERN, "the limit names no host");
+            let error = Diagnostic::error(Code::NO_MATCH, "the limit names no host");
             return Err(match whole.span {
                 Some(span) if !text.is_empty() => error.at(span, ""),
                 _ => error,
@@ -260,7 +260,10 @@ impl Matcher<'_> {
     /// The hosts of groups that match, then, if there is no such group or the pattern is no mere name, the hosts that
     /// match; a host may come twice, which subscripts count. `None`: neither a group nor a host matches.
     fn enumerate(&self, part: &Pattern, expr: &str) -> Result<Option<Vec<HostName>>, Diagnostic> {
-        let test = Test::new(expr).map_err(|why| diagnostic(part, format!("malformed host pattern `{expr}`"), why))?;
+        let test = Test::new(expr).map_err(|why| Diagnostic {
+            code: Code::PATTERN,
+            ..diagnostic(part, format!("malformed host pattern `{expr}`"), why)
+        })?;
         let mut found = Vec::new();
         let mut any_group = false;
         for (name, hosts) in self.inventory.members.iter() {
@@ -318,7 +321,7 @@ impl Matcher<'_> {
 }
 
 fn diagnostic(part: &Pattern, message: impl Into<String>, label: impl Into<String>) -> Diagnostic {
-    let error = Diagnostic::error(Code::PATTERN, message);
+    let error = Diagnostic::error(Code::NO_MATCH, message);
     match part.span {
         Some(span) => error.at(span, label),
         None => error.note(label),

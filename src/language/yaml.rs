@@ -31,11 +31,18 @@ pub fn parse(sources: &SourceMap, file: FileId) -> (Vec<Node>, Vec<Diagnostic>) 
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
     };
+    let mut read_to = 0;
     for event in Parser::new_from_str_with_options(&source.text, options) {
         match event {
-            Ok((event, span)) => builder.event(event, &span),
+            Ok((event, span)) => {
+                read_to = read_to.max(span.byte_range().map_or(0, |r| r.end));
+                builder.event(event, &span);
+            }
             Err(error) => {
-                let diagnostic = explain::syntax(file, &source.text, &error);
+                let diagnostic = explain::syntax(file, &source.text, read_to, &error);
+                // No two complaints about one place.
+                let start = diagnostic.position().map(|s| s.start);
+                builder.diagnostics.retain(|d| d.position().map(|s| s.start) != start);
                 builder.diagnostics.push(diagnostic);
                 break;
             }

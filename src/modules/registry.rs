@@ -3,7 +3,25 @@
 use super::ModuleSpec;
 
 /// In the order of `doc`'s list: tuning, files, packages and services, checks, control.
-pub static REGISTRY: &[&ModuleSpec] = &[];
+pub static REGISTRY: &[&ModuleSpec] = &[
+    // tuning
+    &super::sysctl::SPEC,
+    &super::limits::SPEC,
+    &super::transparent_hugepage::SPEC,
+    &super::sysfs::SPEC,
+    &super::cpu_online::SPEC,
+    // files
+    &super::template::SPEC,
+    &super::copy::SPEC,
+    &super::file::SPEC,
+    &super::lineinfile::SPEC,
+    &super::stat::SPEC,
+    // commands
+    &super::command::COMMAND,
+    &super::command::SHELL,
+    // checks
+    &super::ping::SPEC,
+];
 
 /// A module by name, alias or FQCN.
 pub fn find(name: &str) -> Option<&'static ModuleSpec> {

@@ -9,7 +9,7 @@ pub fn program(name: &str) -> Command {
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/oracle/bin"),
         PathBuf::from,
     );
-    // Python finds its environment beside the directory it is started from, which may be behind a link.
+    // The directory itself, not a link to it: Python looks beside it for what belongs to the environment.
     let path = bin.canonicalize().unwrap_or(bin).join(name);
     assert!(
         path.exists(),

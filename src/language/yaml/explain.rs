@@ -27,8 +27,8 @@ fn unquoted_template(span: Span, written: &str) -> Diagnostic {
     }
 }
 
-/// The first mistake of syntax, after which the parser cannot go on.
-pub fn syntax(file: FileId, text: &str, error: &ScanError) -> Diagnostic {
+/// The first mistake of syntax, after which the parser cannot go on. `read_to`: the end of what it understood.
+pub fn syntax(file: FileId, text: &str, read_to: usize, error: &ScanError) -> Diagnostic {
     let mark = error.marker();
     let offset = mark
         .byte_offset()
@@ -45,7 +45,9 @@ pub fn syntax(file: FileId, text: &str, error: &ScanError) -> Diagnostic {
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::DocumentIndicatorInQuotedScalar
         | ErrorKind::InvalidQuotedScalarIndent => {
-            new("this quote is never closed".into()).at(place.here(1), "opened here")
+            let open = text.get(read_to..).and_then(|t| t.find(['"', '\'']));
+            let span = open.map_or(place.here(1), |at| place.span(read_to + at, read_to + at + 1));
+            new("this quote is never closed".into()).at(span, "opened here")
         }
         ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
             new("text follows the closing quote".into())
@@ -59,7 +61,7 @@ pub fn syntax(file: FileId, text: &str, error: &ScanError) -> Diagnostic {
             new(format!("this `{open}` is never closed")).at(place.here(1), "opened here")
         }
         ErrorKind::MismatchedFlowCollectionEnd { open, close } => {
-            new(format!("`{open}` is closed by `{close}`")).at(place.here(1), "")
+            new(format!("`{open}` is closed by `{close}`")).at(place.here(1), "opened here")
         }
         ErrorKind::MisplacedFlowCollectionEnd => {
             new("a bracket is closed that was never opened".into()).at(place.here(1), "")
@@ -71,9 +73,14 @@ pub fn syntax(file: FileId, text: &str, error: &ScanError) -> Diagnostic {
         | ErrorKind::ExpectedFlowSequenceSeparator => {
             new("a bracket is not closed, or a comma is missing".into()).at(place.here(1), "before this")
         }
-        ErrorKind::MappingValueNotAllowed => new("a second `: ` on one line".into())
-            .at(place.here(1), "a mapping cannot begin here")
-            .help("if the colon belongs to the text, quote the value"),
+        ErrorKind::MappingValueNotAllowed if place.line[..place.offset - place.line_start].contains(": ") => {
+            new("a second `: ` on one line".into())
+                .at(place.here(1), "a mapping cannot begin here")
+                .help("if the colon belongs to the text, quote the value")
+        }
+        ErrorKind::MappingValueNotAllowed => new("a mapping cannot begin here".into())
+            .at(place.line(), "the text above it has not ended")
+            .help("look at the line above: its key may lack a `:`"),
         ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey => {
             new("expected `key: value`".into()).at(place.line(), "no `: ` follows this key")
         }
@@ -153,15 +160,21 @@ impl<'a> Place<'a> {
         self.span(start, start + trimmed.len())
     }
 
-    /// The backslash and its letter at or just before the place.
+    /// The first escape after the place that YAML does not have.
     fn escape(&self) -> Span {
-        match self.text[..(self.offset + 1).min(self.text.len())].rfind('\\') {
-            Some(at) if at + 3 > self.offset => {
-                let letter = self.text[at + 1..].chars().next().map_or(0, char::len_utf8);
-                self.span(at, at + 1 + letter)
+        let rest = &self.text[self.offset..];
+        let mut at = 0;
+        while let Some(found) = rest[at..].find('\\') {
+            at += found;
+            match rest[at + 1..].chars().next() {
+                Some(c) if !"0abtnvfre\t\n\r \"/\\N_LPxuU".contains(c) => {
+                    return self.span(self.offset + at, self.offset + at + 1 + c.len_utf8());
+                }
+                Some(c) => at += 1 + c.len_utf8(),
+                None => break,
             }
-            _ => self.here(1),
         }
+        self.here(1)
     }
 }
 
