@@ -158,7 +158,7 @@ impl<'a> Reader<'a> {
             }
             let mut unique: Vec<Node> = Vec::new();
             for member in members {
-                self.hashable(&member, "a set cannot hold");
+                self.hashable(&member, "a set cannot hold another collection");
                 if !unique.contains(&member) {
                     unique.push(member);
                 }
@@ -360,14 +360,14 @@ impl<'a> Reader<'a> {
 
     /// Python refuses lists, sets and dicts in sets and as keys, and Ansible then refuses the whole file. A tuple would
     /// be allowed; nobody has needed one.
-    fn hashable(&mut self, node: &Node, what: &str) {
+    fn hashable(&mut self, node: &Node, why: &str) {
         if matches!(node.yaml, Yaml::Seq(_) | Yaml::Map(_)) {
-            self.fail(format!("{what} {}", node.kind()));
+            self.fail(why);
         }
     }
 
     fn insert(&mut self, mapping: &mut Mapping, key: &Node, value: Node) {
-        self.hashable(key, "a key cannot be");
+        self.hashable(key, "a key cannot be a collection");
         // As Python's `json` writes keys.
         let name = match &key.yaml {
             Yaml::Str(t) => t.value.clone(),
