@@ -161,7 +161,10 @@ impl Session {
         limit: Option<&str>,
         allow_empty: bool,
     ) -> Result<Vec<HostName>, Exit> {
-        let limit = match limit.map(|text| Limit::parse(text, &self.files, &self.sources)).transpose() {
+        let limit = match limit
+            .map(|text| Limit::parse(text, &self.files, &self.sources))
+            .transpose()
+        {
             Ok(limit) => limit,
             Err(diagnostic) => return Err(self.tell(&[diagnostic])),
         };

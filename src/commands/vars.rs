@@ -48,7 +48,9 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
         }
         None if args.explain => all.iter().map(|(key, d)| explain(session, key, d)).collect(),
         None => {
-            let values = all.iter().filter_map(|(key, d)| Some((key.clone(), d.first()?.2.to_value())));
+            let values = all
+                .iter()
+                .filter_map(|(key, d)| Some((key.clone(), d.first()?.2.to_value())));
             format!("{:#}\n", Value::Object(values.collect()))
         }
     };
