@@ -29,7 +29,6 @@ pub fn render(delta: &Delta, detail: Detail, palette: &Palette) -> String {
 }
 
 /// Both sides as content, if it is content that changes (`None` inside: absent).
-#[expect(clippy::type_complexity, reason = "an optional pair of optional sides, used once")]
 fn contents(delta: &Delta) -> Option<(Option<&Content>, Option<&Content>)> {
     match (&delta.before, &delta.after) {
         (Facet::Text(b), Facet::Text(a)) => Some((Some(b), Some(a))),
