@@ -25,6 +25,7 @@ fn help_is_pinned() {
         "template",
         "vars",
         "facts",
+        "lab",
         "doc",
         "completions",
     ] {

@@ -172,7 +172,7 @@ pub(super) struct Document {
 }
 
 impl<'a> Loader<'a> {
-    fn new(modules: Modules, files: &'a dyn Files, sources: &'a SourceMap, roles_path: &'a [String]) -> Self {
+    pub fn new(modules: Modules, files: &'a dyn Files, sources: &'a SourceMap, roles_path: &'a [String]) -> Self {
         Loader {
             modules,
             files,

@@ -3,7 +3,9 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod adhoc;
 mod common;
+pub mod expressions;
 pub mod keywords;
 mod known_modules;
 mod load;
@@ -13,7 +15,7 @@ mod play;
 pub mod program;
 mod role;
 mod shape;
-pub(crate) mod short_form;
+pub mod short_form;
 mod task;
 #[cfg(test)]
 mod testing;
@@ -21,6 +23,7 @@ mod testing;
 mod tests;
 pub mod yaml;
 
+pub use adhoc::adhoc;
 pub use load::{Include, load, load_included};
 
 pub use node::{Entry, Mapping, Node, Text, Yaml};

@@ -8,6 +8,8 @@ use crate::diagnostic::{Code, Diagnostic, Span, similar_name};
 use crate::language::{Common, Entry, Node, Play, Role, Yaml};
 use std::sync::Arc;
 
+type Variables = Vec<(String, Arc<Node>)>;
+
 /// What a role was used with, to run it once: Ansible compares the same things.
 #[derive(Clone, PartialEq)]
 struct Use {
@@ -142,7 +144,7 @@ impl Loader<'_> {
     }
 
     /// Name, keywords and parameters of an entry of `roles:`: `name`, or `{role: name, when: .., any: param}`.
-    fn role_entry(&mut self, node: &Node) -> Option<(Node, Common, Vec<(String, Arc<Node>)>)> {
+    fn role_entry(&mut self, node: &Node) -> Option<(Node, Common, Variables)> {
         let Yaml::Map(mapping) = &node.yaml else {
             return match node.yaml {
                 Yaml::Str(_) | Yaml::Int(_) => Some((node.clone(), Common::default(), Vec::new())),
@@ -246,14 +248,14 @@ impl Loader<'_> {
     }
 
     /// Variables of a role: one file, or all files of a directory `main`, later ones over earlier ones.
-    fn role_variables(&mut self, role: &str, part: &str) -> Vec<(String, Arc<Node>)> {
+    fn role_variables(&mut self, role: &str, part: &str) -> Variables {
         let directory = join(&join(role, part), "main");
         let paths = match self.role_file(role, part) {
             Some(path) => vec![path],
             None if self.files.is_dir(&directory) => self.variable_files(&directory),
             None => Vec::new(),
         };
-        let mut variables: Vec<(String, Arc<Node>)> = Vec::new();
+        let mut variables = Variables::new();
         for path in paths {
             let Some(document) = self.document(&path, None) else {
                 continue;

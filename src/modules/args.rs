@@ -278,10 +278,14 @@ pub fn check_node(spec: &ModuleSpec, task: &Node, args: &Node, out: &mut Vec<Dia
         return;
     };
     let mut given: Vec<(&str, Span)> = Vec::new();
+    // What an unknown argument was probably meant to be: not to be missed a second time.
+    let mut meant: Vec<&str> = Vec::new();
     for entry in &mapping.entries {
         let Some(arg) = find(spec, &entry.key) else {
             if !spec.open {
-                out.push(unknown_argument(spec, task, entry));
+                let near = similar_name(&entry.key, names(spec));
+                meant.extend(near.and_then(|name| find(spec, name)).map(|a| a.name));
+                out.push(unknown_argument(spec, task, entry, near));
             }
             continue;
         };
@@ -298,7 +302,7 @@ pub fn check_node(spec: &ModuleSpec, task: &Node, args: &Node, out: &mut Vec<Dia
         }
     }
     for arg in spec.args.iter().filter(|a| a.required && a.default.is_none()) {
-        if !given.iter().any(|(name, _)| *name == arg.name) {
+        if !given.iter().any(|(name, _)| *name == arg.name) && !meant.contains(&arg.name) {
             out.push(
                 Diagnostic::error(
                     Code::MISSING_ARGUMENT,
@@ -315,7 +319,14 @@ fn find<'a>(spec: &'a ModuleSpec, name: &str) -> Option<&'a ArgSpec> {
     spec.args.iter().find(|a| a.name == name || a.aliases.contains(&name))
 }
 
-fn unknown_argument(spec: &ModuleSpec, task: &Node, entry: &Entry) -> Diagnostic {
+/// All names an argument may be given under.
+fn names(spec: &ModuleSpec) -> impl Iterator<Item = &'static str> + use<> {
+    spec.args
+        .iter()
+        .flat_map(|a| std::iter::once(a.name).chain(a.aliases.iter().copied()))
+}
+
+fn unknown_argument(spec: &ModuleSpec, task: &Node, entry: &Entry, near: Option<&str>) -> Diagnostic {
     let diagnostic = Diagnostic::error(
         Code::UNKNOWN_ARGUMENT,
         format!("unknown argument `{}` for module `{}`", entry.key, spec.name),
@@ -329,11 +340,7 @@ fn unknown_argument(spec: &ModuleSpec, task: &Node, entry: &Entry) -> Diagnostic
             diagnostic.note(format!("`{}` takes {}", spec.name, choices(&names)))
         }
     };
-    let names = spec
-        .args
-        .iter()
-        .flat_map(|a| std::iter::once(a.name).chain(a.aliases.iter().copied()));
-    match similar_name(&entry.key, names) {
+    match near {
         Some(near) => diagnostic.fix("there is an argument with a similar name", entry.key_span, near),
         None => diagnostic,
     }

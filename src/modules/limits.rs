@@ -264,7 +264,7 @@ impl Session {
         });
         let mut all: Vec<(String, usize, &str)> = others.chain(ours).collect();
         // limits.conf sorts first, `limits.d/...` after it, as PAM reads them.
-        all.sort_by(|a, b| (&a.0 != DEFAULT_DEST, &a.0, a.1).cmp(&(&b.0 != DEFAULT_DEST, &b.0, b.1)));
+        all.sort_by(|a, b| (a.0 != DEFAULT_DEST, &a.0, a.1).cmp(&(b.0 != DEFAULT_DEST, &b.0, b.1)));
         all.iter().rev().find_map(|(file, number, line)| {
             let entry = entry(*number, line)?;
             let kind = entry.kind == self.kind || entry.kind == "-" || self.kind == "-";

@@ -7,6 +7,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     // tuning
     &super::sysctl::SPEC,
     &super::limits::SPEC,
+    &super::io_scheduler::SPEC,
     &super::transparent_hugepage::SPEC,
     &super::sysfs::SPEC,
     &super::cpu_online::SPEC,
@@ -16,10 +17,12 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::file::SPEC,
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
-    // commands
+    // packages and services
+    &super::service::SPEC,
+    &super::systemd::SPEC,
+    // commands and checks
     &super::command::COMMAND,
     &super::command::SHELL,
-    // checks
     &super::ping::SPEC,
 ];
 

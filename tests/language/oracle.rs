@@ -9,7 +9,8 @@ pub fn program(name: &str) -> Command {
         || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/oracle/bin"),
         PathBuf::from,
     );
-    let path = bin.join(name);
+    // The directory itself, not a link to it: Python looks beside it for what belongs to the environment.
+    let path = bin.canonicalize().unwrap_or(bin).join(name);
     assert!(
         path.exists(),
         "{} is missing: these tests compare with ansible-core 2.19; set RMQPLAY_ANSIBLE to the `bin` directory of \
