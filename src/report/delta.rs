@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn binary_content_is_described() {
         let delta = Delta::text("/x", Some(Content::from([0xff_u8, 0])), Some(Content::from("a\n")));
-        assert_snapshot!(full(&delta), @"~ /x: binary, 2 bytes, sha256 06eb7d6a69ee… → 2 bytes, sha256 87428fc52280…");
+        assert_snapshot!(full(&delta), @"~ /x: binary, 2 bytes, sha256 ea5dbf9596d1… → 2 bytes, sha256 87428fc52280…");
     }
 
     #[test]
