@@ -7,15 +7,19 @@
 #![deny(clippy::disallowed_methods)]
 
 mod args;
+mod check;
+mod cpu_affinity;
 mod cpu_online;
 pub mod disk;
 mod io_scheduler;
+mod ionice;
 pub mod knob;
 mod limits;
 mod registry;
 mod seen;
 mod sysctl;
 mod sysfs;
+mod systemd_dropin;
 mod tmpfiles;
 mod transparent_hugepage;
 pub mod unit;

@@ -10,7 +10,12 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::io_scheduler::SPEC,
     &super::transparent_hugepage::SPEC,
     &super::sysfs::SPEC,
+    &super::cpu_affinity::SPEC,
+    &super::ionice::SPEC,
     &super::cpu_online::SPEC,
+    &super::systemd_dropin::SPEC,
+    // checks
+    &super::check::SPEC,
 ];
 
 /// A module by name, alias or FQCN.
