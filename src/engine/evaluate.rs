@@ -5,7 +5,7 @@ use crate::engine::shared::{PlayRun, Shared};
 use crate::engine::vars::TaskScope;
 use crate::language::{Files, LoopKind, Node, Task, Yaml};
 use crate::modules::{self, Action, ArgError, Args, Kind, ModuleSpec, Prepare};
-use crate::template::{ErrorKind, FileOptions, Scope, TemplateError};
+use crate::template::{ErrorKind, FileOptions, Scope, TemplateError, TemplateFile};
 use crate::transport::{Method, RunAs, Secret};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -92,7 +92,11 @@ impl Evaluation<'_> {
     }
 
     pub fn expression(&self, node: &Node) -> Result<Value, Trouble> {
-        Ok(self.shared().templar.expression(node, &self.dyn_scope())?)
+        let text = node.as_str().unwrap_or_default();
+        Ok(self
+            .shared()
+            .templar
+            .expression(text, Some(node.span), &self.dyn_scope())?)
     }
 
     pub fn condition(&self, node: &Node) -> Result<bool, Trouble> {
@@ -430,50 +434,33 @@ impl Context<'_> {
     }
 }
 
-/// Where a relative path of a task is looked for, first to last.
-pub fn search_paths(task: &Task, playbook: &str, kind: &str, src: &str) -> Vec<String> {
-    if src.starts_with('/') {
-        return vec![src.to_owned()];
-    }
-    let join = |dir: &str, rest: &str| {
-        if dir.is_empty() {
-            rest.to_owned()
-        } else {
-            format!("{dir}/{rest}")
-        }
-    };
-    let directory = |path: &str| {
-        path.rsplit_once('/').map_or(
-            String::new(),
-            |(d, _)| if d.is_empty() { "/".to_owned() } else { d.to_owned() },
-        )
+/// The directories a task's relative paths start from, first to last: its role, that role's tasks, the directory
+/// of its file, the playbook's.
+fn search_directories(task: &Task, playbook: &str) -> Vec<String> {
+    let directory = |path: &str| match path.rsplit_once('/') {
+        Some(("", _)) => "/".to_owned(),
+        Some((directory, _)) => directory.to_owned(),
+        None => ".".to_owned(),
     };
     let mut bases = Vec::new();
     if let Some(role) = &task.role {
-        bases.push(role.path.clone());
-        bases.push(join(&role.path, "tasks"));
+        bases.extend([role.path.clone(), format!("{}/tasks", role.path)]);
     }
-    bases.push(directory(&task.file));
-    bases.push(directory(playbook));
-    let mut paths = Vec::new();
-    for base in bases {
-        for candidate in [join(&base, &format!("{kind}/{src}")), join(&base, src)] {
-            if !paths.contains(&candidate) {
-                paths.push(candidate);
-            }
-        }
+    bases.extend([directory(&task.file), directory(playbook)]);
+    bases.dedup();
+    bases
+}
+
+/// Where a relative path of a task is looked for, first to last; `kind` is `files` or `templates`.
+fn search_paths(task: &Task, playbook: &str, kind: &str, src: &str) -> Vec<String> {
+    if src.starts_with('/') {
+        return vec![src.to_owned()];
     }
-    // A playbook in `playbooks/` finds `templates/` beside that folder: the layout of this repository.
-    let above = join(&directory(&directory(playbook)), &format!("{kind}/{src}"));
-    let above = if directory(playbook).contains('/') {
-        above
-    } else {
-        format!("{kind}/{src}")
-    };
-    if !paths.contains(&above) {
-        paths.push(above);
-    }
-    paths
+    let bases = search_directories(task, playbook);
+    bases
+        .iter()
+        .flat_map(|base| [format!("{base}/{kind}/{src}"), format!("{base}/{src}")])
+        .collect()
 }
 
 impl Prepare for Context<'_> {
@@ -516,26 +503,26 @@ impl Prepare for Context<'_> {
 
     fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {
         let path = self.search("templates", src)?;
-        let bytes = self.read(&path)?;
-        let text = String::from_utf8(bytes).map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
-        let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();
-        let full = self.files().absolute(&path);
-        for (name, value) in [
-            ("template_path", path.as_str()),
-            ("template_fullpath", full.as_str()),
-            ("template_destpath", dest),
-        ] {
-            local.insert(name.to_owned(), Arc::new(Value::from(value)));
-        }
-        let scope: Arc<dyn Scope> = Arc::new(TaskScope {
-            local: Arc::new(local),
-            ..(*self.evaluation.scope).clone()
-        });
-        let roots = search_paths(self.task, &self.evaluation.play.play.path, "templates", "");
-        self.evaluation
-            .shared()
+        let shared = self.evaluation.shared();
+        let file = match shared.template_file(&path) {
+            Some(file) => file,
+            None => {
+                let text = String::from_utf8(self.read(&path)?)
+                    .map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
+                shared.add_template_file(&path, text)
+            }
+        };
+        let template = TemplateFile {
+            file,
+            path: &path,
+            full_path: &shared.files.absolute(&path),
+            dest_path: Some(dest),
+            search: &search_directories(self.task, &self.evaluation.play.play.path),
+        };
+        let scope: Arc<dyn Scope> = self.evaluation.scope.clone();
+        shared
             .templar
-            .file(&path, &text, options, &roots, &scope)
+            .file(&template, options, &scope)
             .map(String::into_bytes)
             .map_err(|error| match Trouble::from(error) {
                 Trouble::NotYet(what) => ArgError {

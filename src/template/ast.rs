@@ -205,14 +205,21 @@ fn syntax_of(options: &FileOptions) -> Result<SyntaxConfig, Problem> {
         .keep_trailing_newline(options.keep_trailing_newline)
         .build()
         .map_err(|e| Problem {
-            message: format!("these delimiters cannot be used together: {}", e.detail().unwrap_or("they clash")),
+            message: format!(
+                "these delimiters cannot be used together: {}",
+                e.detail().unwrap_or("they clash")
+            ),
             range: Range::default(),
             help: None,
             note: None,
         })
 }
 
-pub(crate) fn compile_template(text: &Arc<str>, options: &FileOptions, backslashes: Backslashes) -> Result<Compiled, Problem> {
+pub(crate) fn compile_template(
+    text: &Arc<str>,
+    options: &FileOptions,
+    backslashes: Backslashes,
+) -> Result<Compiled, Problem> {
     let doubled = match backslashes {
         Backslashes::Literal => Doubled::of(text, options),
         Backslashes::Jinja => Doubled::none(text),
@@ -247,7 +254,9 @@ pub(crate) fn problems(text: &Arc<str>, options: &FileOptions, backslashes: Back
         Backslashes::Literal => Doubled::of(text, options),
         Backslashes::Jinja => Doubled::none(text),
     };
-    let tree = match syntax_of(options).and_then(|s| parse(&doubled.text, "template", s).map_err(|e| syntax_problem(&e, &doubled))) {
+    let tree = match syntax_of(options)
+        .and_then(|s| parse(&doubled.text, "template", s).map_err(|e| syntax_problem(&e, &doubled)))
+    {
         Ok(tree) => tree,
         Err(problem) => return vec![problem],
     };
@@ -308,8 +317,31 @@ fn syntax_problem(error: &minijinja::Error, doubled: &Doubled) -> Problem {
 }
 
 const STATEMENTS: [&str; 26] = [
-    "for", "endfor", "if", "elif", "else", "endif", "set", "endset", "block", "endblock", "macro", "endmacro", "call",
-    "endcall", "filter", "endfilter", "with", "endwith", "include", "import", "from", "extends", "raw", "endraw", "break",
+    "for",
+    "endfor",
+    "if",
+    "elif",
+    "else",
+    "endif",
+    "set",
+    "endset",
+    "block",
+    "endblock",
+    "macro",
+    "endmacro",
+    "call",
+    "endcall",
+    "filter",
+    "endfilter",
+    "with",
+    "endwith",
+    "include",
+    "import",
+    "from",
+    "extends",
+    "raw",
+    "endraw",
+    "break",
     "continue",
 ];
 
@@ -342,10 +374,14 @@ impl Doubled {
         };
         while !rest.is_empty() {
             if rest.starts_with(&options.comment.0) {
-                let n = rest.find(&options.comment.1).map_or(rest.len(), |i| i + options.comment.1.len());
+                let n = rest
+                    .find(&options.comment.1)
+                    .map_or(rest.len(), |i| i + options.comment.1.len());
                 emit(&mut out, n, &mut rest);
             } else if rest.starts_with(&options.block.0) {
-                let n = rest.find(&options.block.1).map_or(rest.len(), |i| i + options.block.1.len());
+                let n = rest
+                    .find(&options.block.1)
+                    .map_or(rest.len(), |i| i + options.block.1.len());
                 let inside = rest[options.block.0.len()..n].trim_start_matches(['-', '+', ' ']);
                 let raw = inside.starts_with("raw");
                 emit(&mut out, n, &mut rest);
@@ -659,7 +695,9 @@ impl Lower<'_> {
                 message: format!("unknown lookup `{name}`"),
                 range: *range,
                 help: help.map(|n| format!("a lookup with a similar name exists: `{n}`")),
-                note: help.is_none().then(|| format!("rmqplay has {}", quoted(super::lookups::NAMES))),
+                note: help
+                    .is_none()
+                    .then(|| format!("rmqplay has {}", quoted(super::lookups::NAMES))),
             });
         }
         Expr {
