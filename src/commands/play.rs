@@ -142,7 +142,6 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             drift: options.drift,
         },
         roles_path: options.roles_path.clone(),
-        templates: Default::default(),
         gate: options.step.then(|| Arc::new(Asking::default()) as Arc<dyn crate::engine::shared::Gate>),
     };
     let common_args = match options.connection.ssh_common_args.as_deref().map(shlex::split) {

@@ -5,7 +5,7 @@ use crate::engine::shared::{PlayRun, Shared};
 use crate::engine::vars::TaskScope;
 use crate::language::{Files, LoopKind, Node, Task, Yaml};
 use crate::modules::{self, Action, ArgError, Args, Kind, ModuleSpec, Prepare};
-use crate::template::{ErrorKind, FileOptions, Scope, TemplateError, TemplateFile};
+use crate::template::{ErrorKind, FileOptions, Scope, TemplateError};
 use crate::transport::{Method, RunAs, Secret};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -92,11 +92,7 @@ impl Evaluation<'_> {
     }
 
     pub fn expression(&self, node: &Node) -> Result<Value, Trouble> {
-        let text = node.as_str().unwrap_or_default();
-        Ok(self
-            .shared()
-            .templar
-            .expression(text, Some(node.span), &self.dyn_scope())?)
+        Ok(self.shared().templar.expression(node, &self.dyn_scope())?)
     }
 
     pub fn condition(&self, node: &Node) -> Result<bool, Trouble> {
@@ -503,26 +499,27 @@ impl Prepare for Context<'_> {
 
     fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {
         let path = self.search("templates", src)?;
+        let text =
+            String::from_utf8(self.read(&path)?).map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
         let shared = self.evaluation.shared();
-        let file = match shared.template_file(&path) {
-            Some(file) => file,
-            None => {
-                let text = String::from_utf8(self.read(&path)?)
-                    .map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
-                shared.add_template_file(&path, text)
-            }
-        };
-        let template = TemplateFile {
-            file,
-            path: &path,
-            full_path: &shared.files.absolute(&path),
-            dest_path: Some(dest),
-            search: &search_directories(self.task, &self.evaluation.play.play.path),
-        };
-        let scope: Arc<dyn Scope> = self.evaluation.scope.clone();
+        let full = shared.files.absolute(&path);
+        let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();
+        for (name, value) in [
+            ("template_path", path.as_str()),
+            ("template_fullpath", full.as_str()),
+            ("template_destpath", dest),
+            ("template_run_date", shared.now.as_str()),
+        ] {
+            local.insert(name.to_owned(), Arc::new(Value::from(value)));
+        }
+        let scope: Arc<dyn Scope> = Arc::new(TaskScope {
+            local: Arc::new(local),
+            ..(*self.evaluation.scope).clone()
+        });
+        let search = search_directories(self.task, &self.evaluation.play.play.path);
         shared
             .templar
-            .file(&template, options, &scope)
+            .file(&path, &text, options, &search, &scope)
             .map(String::into_bytes)
             .map_err(|error| match Trouble::from(error) {
                 Trouble::NotYet(what) => ArgError {

@@ -1,12 +1,11 @@
 //! What all hosts of a run, and of a play, share. Immutable while it runs.
 
-use crate::diagnostic::{FileId, SourceMap};
+use crate::diagnostic::SourceMap;
 use crate::engine::event::Mode;
 use crate::language::{Files, Play};
 use crate::template::Templar;
 use crate::transport::Secret;
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// For the whole run.
 pub struct Shared {
@@ -20,27 +19,6 @@ pub struct Shared {
     pub roles_path: Vec<String>,
     /// `--step`.
     pub gate: Option<Arc<dyn Gate>>,
-    /// Template files read so far, by path: each stands in the source map once.
-    pub templates: RwLock<HashMap<String, FileId>>,
-}
-
-impl Shared {
-    pub fn template_file(&self, path: &str) -> Option<FileId> {
-        self.templates
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(path)
-            .copied()
-    }
-
-    pub fn add_template_file(&self, path: &str, text: String) -> FileId {
-        let file = self.sources.add(path, text);
-        self.templates
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(path.to_owned(), file);
-        file
-    }
 }
 
 /// Asks the user whether a task may run.

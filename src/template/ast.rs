@@ -1,6 +1,6 @@
 //! The syntax tree that is evaluated: minijinja's parser's, owned, with names of filters and tests resolved.
 
-use super::fault::{Fault, Res};
+use super::fault::Fault;
 use super::filters::{self, Filter};
 use super::tests::{self, Test};
 use super::{ErrorKind, FileOptions};
@@ -62,14 +62,6 @@ pub(crate) enum Arg {
     KeywordSplat(Expr),
 }
 
-impl Arg {
-    pub fn expr(&self) -> &Expr {
-        match self {
-            Arg::Pos(e) | Arg::Keyword(_, e) | Arg::Splat(e) | Arg::KeywordSplat(e) => e,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Binary {
     Add,
@@ -127,7 +119,7 @@ pub(crate) enum Stmt {
     SetBlock(Target, Option<Expr>, Vec<Stmt>),
     FilterBlock(Expr, Vec<Stmt>),
     Plain(Vec<Stmt>),
-    Block(Arc<str>, Arc<Vec<Stmt>>),
+    Block(Arc<str>),
     Extends(Expr),
     Include {
         name: Expr,
@@ -531,8 +523,8 @@ impl Lower<'_> {
             }
             mj::Stmt::Block(s) => {
                 let body = Arc::new(self.stmts(&s.body));
-                self.blocks.push((s.name.into(), body.clone()));
-                Stmt::Block(s.name.into(), body)
+                self.blocks.push((s.name.into(), body));
+                Stmt::Block(s.name.into())
             }
             mj::Stmt::Extends(s) => Stmt::Extends(self.expr(&s.name)),
             mj::Stmt::Include(s) => Stmt::Include {
@@ -680,7 +672,8 @@ impl Lower<'_> {
     fn call(&mut self, call: &mj::Spanned<mj::Call<'_>>) -> Expr {
         let callee = self.boxed(&call.expr);
         let lookup = matches!(&callee.kind, ExprKind::Name(n) if matches!(&**n, "lookup" | "query" | "q"));
-        let before = std::mem::replace(&mut self.templates_in_strings, self.templates_in_strings || lookup);
+        let before = self.templates_in_strings;
+        self.templates_in_strings |= lookup;
         let args = self.args(&call.args);
         self.templates_in_strings = before;
         if lookup

@@ -396,7 +396,7 @@ impl<'c> Run<'c> {
                 out.push(value);
             }
             Stmt::Plain(body) => return self.statements(body, out, parent),
-            Stmt::Block(name, _) => {
+            Stmt::Block(name) => {
                 if parent.is_none() {
                     self.block(name, 0, out)?;
                 }
@@ -909,6 +909,11 @@ impl<'c> Run<'c> {
                 self.block(name, 0, &mut out)?;
                 return concat(self.ctx, out);
             }
+            if let Value::Object(o) = &receiver
+                && let Some(result) = o.method(self.ctx, name, &args)
+            {
+                return Ok(result.unwrap_or_else(here));
+            }
             if methods::has(&receiver, name) {
                 if let Some(marker) = first_marker(&Value::None, &args) {
                     return Ok(marker);
@@ -1108,7 +1113,7 @@ impl Object for LoopState {
         "LoopContext"
     }
 
-    fn attr(&self, ctx: &Ctx, name: &str) -> Option<Value> {
+    fn attr(&self, _ctx: &Ctx, name: &str) -> Option<Value> {
         let (i, n) = (self.index.get(), self.items.len());
         let neighbour = |i: Option<usize>, which: &str| {
             let item = i.and_then(|i| self.items.get(i)).cloned();
@@ -1126,10 +1131,6 @@ impl Object for LoopState {
             "depth0" => self.depth.into(),
             "previtem" => neighbour(i.checked_sub(1), "previous"),
             "nextitem" => neighbour(i.checked_add(1), "next"),
-            "cycle" | "changed" => {
-                let _ = ctx;
-                return None;
-            }
             _ => return None,
         })
     }

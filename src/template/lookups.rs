@@ -351,8 +351,7 @@ impl Lookup<'_> {
         self.each(args, |term, out| {
             let name = term.text(self.ctx)?;
             let path = self.found(&name, "templates")?;
-            let text: Arc<str> = self.ctx.inner.read_text(&path)?.into();
-            let file = self.ctx.inner.sources.add(path.clone(), &*text);
+            let (file, text) = self.ctx.inner.remember(&path, &self.ctx.inner.read_text(&path)?);
             let mut values = values.clone();
             let mut set = |key: &str, value: &str| {
                 values

@@ -91,20 +91,6 @@ impl Default for FileOptions {
     }
 }
 
-/// A template file and what Ansible tells it about itself.
-#[derive(Clone, Copy, Debug)]
-pub struct TemplateFile<'a> {
-    pub file: FileId,
-    /// `template_path`: as the task names it.
-    pub path: &'a str,
-    /// `template_fullpath`: where it was found.
-    pub full_path: &'a str,
-    /// `template_destpath`.
-    pub dest_path: Option<&'a str>,
-    /// Where `include`, `import` and `extends` look, in order; in each its `templates` subdirectory first.
-    pub search: &'a [String],
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum ErrorKind {
     Syntax,
@@ -167,7 +153,7 @@ pub(crate) struct Inner {
     expressions: Cache<Arc<str>>,
     conditions: Cache<Arc<str>>,
     texts: Cache<(Arc<str>, FileOptions)>,
-    /// Included files by path: read once.
+    /// Template files by path: included ones are read once.
     loaded: RwLock<HashMap<String, (FileId, Arc<str>)>>,
 }
 
@@ -249,17 +235,21 @@ impl Inner {
             .cloned();
         let (file, text) = match known {
             Some(known) => known,
-            None => {
-                let text = self.read_text(path)?;
-                let file = self.sources.add(path.clone(), text.clone());
-                let entry: (FileId, Arc<str>) = (file, text.into());
-                let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-                loaded.insert(path.clone(), entry.clone());
-                entry
-            }
+            None => self.remember(path, &self.read_text(path)?),
         };
         let place = Place::File(file, 0);
         Ok((self.text_template(&text, options, place)?, place))
+    }
+
+    /// A file of this text in the source map: one per path, as long as the text stays the same.
+    fn remember(&self, path: &str, text: &str) -> (FileId, Arc<str>) {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = loaded.get(path).filter(|k| &*k.1 == text) {
+            return known.clone();
+        }
+        let entry: (FileId, Arc<str>) = (self.sources.add(path, text), text.into());
+        loaded.insert(path.to_owned(), entry.clone());
+        entry
     }
 
     fn read_text(&self, path: &str) -> Res<String> {
@@ -342,8 +332,11 @@ impl Templar {
             Yaml::Map(map) => {
                 let mut out = serde_json::Map::with_capacity(map.entries.len());
                 for entry in &map.entries {
-                    // Keys are never templates, as in Ansible.
-                    let key = entry.key.clone();
+                    let key = match crate::language::node::has_template(&entry.key) {
+                        false => entry.key.clone(),
+                        // Ansible leaves keys alone, too.
+                        true => entry.key.clone(),
+                    };
                     if let Some(value) = self.resolve(&entry.value, scope)? {
                         out.insert(key, value);
                     }
@@ -431,10 +424,14 @@ impl Templar {
         }
     }
 
-    /// Evaluates an expression without delimiters. `span` is where it is written, if it is.
-    pub fn expression(&self, text: &str, span: Option<Span>, scope: &Arc<dyn Scope>) -> Result<Value, TemplateError> {
+    /// Evaluates an expression without delimiters (`debug: var=`, `loop: name`); what is no string is itself.
+    pub fn expression(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<Value, TemplateError> {
+        let Yaml::Str(text) = &node.yaml else {
+            return Ok(node.to_value());
+        };
         let ctx = self.ctx();
-        let place = span.map_or(Place::Nowhere, Place::Node);
+        let (text, span) = (text.value.trim(), Some(node.span));
+        let place = Place::Node(node.span);
         let evaluate = || -> Res<Value> {
             let compiled = self.inner.expression(text, place, false)?;
             ctx.expression(&compiled, place, scope)?.to_json(&ctx)
@@ -442,55 +439,35 @@ impl Templar {
         evaluate().map_err(|f| self.error(f, span))
     }
 
-    /// What the `template` module writes for a file that is in the source map.
+    /// What the `template` module writes for a file with this text. `path` names it in messages; `include`, `import`
+    /// and `extends` look in the directories `search`, in each first in its `templates`. The caller's scope has the
+    /// `template_*` variables; `ansible_managed` is made up where it has none.
     pub fn file(
         &self,
-        template: &TemplateFile<'_>,
+        path: &str,
+        text: &str,
         options: &FileOptions,
+        search: &[String],
         scope: &Arc<dyn Scope>,
     ) -> Result<String, TemplateError> {
-        let fail_with = |f| self.error(f, None);
-        let source = (self.inner.sources.get(template.file))
-            .ok_or_else(|| fail_with(fail(format!("template `{}` was not read", template.path))))?;
-        let text: Arc<str> = source.text.as_str().into();
-        let place = Place::File(template.file, 0);
-        let render = || -> Res<String> {
-            let scope = self.with_template_variables(template, scope);
-            self.render(&text, place, options, template.search.to_vec(), &scope)
-        };
-        render().map_err(fail_with)
-    }
-
-    fn with_template_variables(&self, template: &TemplateFile<'_>, scope: &Arc<dyn Scope>) -> Arc<dyn Scope> {
-        let mut values = HashMap::new();
-        let mut set = |name: &str, value: Value| values.insert(name.to_owned(), Found::Data(Arc::new(value)));
-        set("template_path", template.path.into());
-        set("template_fullpath", template.full_path.into());
-        if let Some(dest) = template.dest_path {
-            set("template_destpath", dest.into());
-        }
+        let (file, text) = self.inner.remember(path, text);
+        let mut scope = scope.clone();
         if matches!(scope.lookup("ansible_managed"), Found::Missing) {
-            set("ansible_managed", "Ansible managed".into());
+            let managed = Found::Data(Arc::new("Ansible managed".into()));
+            scope = Arc::new(Overlay {
+                base: scope,
+                values: HashMap::from([("ansible_managed".to_owned(), managed)]),
+            });
         }
-        let when = (self.inner.settings.clock)()
-            .strftime("%Y-%m-%d %H:%M:%S%.6f")
-            .to_string();
-        set("template_run_date", when.into());
-        Arc::new(Overlay {
-            base: scope.clone(),
-            values,
-        })
-    }
-
-    fn render(
-        &self,
-        text: &Arc<str>,
-        place: Place,
-        options: &FileOptions,
-        search: Vec<String>,
-        scope: &Arc<dyn Scope>,
-    ) -> Res<String> {
-        render_text(&self.inner, text, place, options, search, scope)
+        render_text(
+            &self.inner,
+            &text,
+            Place::File(file, 0),
+            options,
+            search.to_vec(),
+            &scope,
+        )
+        .map_err(|f| self.error(f, None))
     }
 
     /// Mistakes that can be seen without any variable: syntax, unknown filters, tests and lookups.
@@ -627,7 +604,7 @@ fn header(text: &Arc<str>, options: &FileOptions) -> Res<(Arc<str>, FileOptions,
                 "`{key}` in a `#jinja2:` header must be `True` or `False`, not `{value}`"
             ))),
         };
-        let text = || {
+        let text = || -> Res<String> {
             let quoted =
                 quoted.ok_or_else(|| fail(format!("`{key}` in a `#jinja2:` header must be a quoted string")))?;
             Ok(quoted.replace("\\n", "\n").replace("\\r", "\r"))

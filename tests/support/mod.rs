@@ -135,7 +135,6 @@ impl Story {
                 options: self.options.clone(),
                 roles_path: Vec::new(),
                 gate: None,
-                templates: Default::default(),
             }),
             program,
             inventory: Arc::new(inventory),

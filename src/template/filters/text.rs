@@ -451,7 +451,8 @@ fn urlsplit(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     match (query, &result) {
         (Some(query), Value::Dict(d)) if query.truthy()? => {
             let found = d.get(ctx, &query.to_key()?);
-            found.ok_or_else(|| fail(format!("a URL has no part {}", query.repr(ctx)?)))
+            let name = query.repr(ctx)?;
+            found.ok_or_else(|| fail(format!("a URL has no part {name}")))
         }
         _ => Ok(result),
     }

@@ -91,12 +91,12 @@ pub(crate) fn matches_at_start(regex: &Regex, text: &str) -> Res<bool> {
     anchored.is_match(text).map_err(|e| failed(&e))
 }
 
-pub(crate) fn captures<'t>(regex: &Regex, text: &'t str) -> Res<Option<Captures<'t>>> {
+pub(crate) fn captures<'t>(regex: &Regex, text: &'t str) -> Res<Option<Captures<'t, str>>> {
     regex.captures(text).map_err(|e| failed(&e))
 }
 
 /// All matches that do not overlap, as `re.finditer` gives them.
-pub(crate) fn all<'t>(regex: &Regex, text: &'t str) -> Res<Vec<Captures<'t>>> {
+pub(crate) fn all<'t>(regex: &Regex, text: &'t str) -> Res<Vec<Captures<'t, str>>> {
     let mut out = Vec::new();
     let mut position = 0;
     while position <= text.len() {
@@ -135,7 +135,7 @@ pub(crate) fn replace(regex: &Regex, text: &str, template: &str, count: usize) -
 }
 
 /// `\1`, `\g<1>`, `\g<name>` and the usual escapes.
-fn expand(template: &str, found: &Captures<'_>, out: &mut String) -> Res<()> {
+fn expand(template: &str, found: &Captures<'_, str>, out: &mut String) -> Res<()> {
     let mut rest = template;
     while let Some(i) = rest.find('\\') {
         out.push_str(&rest[..i]);
