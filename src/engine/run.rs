@@ -140,6 +140,39 @@ pub fn check(run: &Run) -> Result<(), Vec<Diagnostic>> {
     plan(run).map(|_| ())
 }
 
+/// The variables of a host as a task of the first play would see them, with `local` on top; no facts.
+pub fn scope_of(run: &Run, host: &str, local: &[(&str, String)]) -> Result<Arc<dyn Scope>, Vec<Diagnostic>> {
+    let planned = plan(run)?;
+    let Some(first) = planned.first() else {
+        return Ok(Arc::new(crate::template::Nothing));
+    };
+    let hosts = [host.to_owned()];
+    let magic = Arc::new(play_magic(run, &first.play.play, &hosts, &hosts));
+    let fleet = Fleet {
+        produced: HashMap::new(),
+        skipping: false,
+        lost: BTreeSet::new(),
+        board: Arc::default(),
+    };
+    let (runs, _) = prepare(run, first, &hosts, &magic, &fleet)?;
+    let Some(host) = runs.first() else {
+        return Ok(Arc::new(crate::template::Nothing));
+    };
+    let mut scope = scope(
+        &host.layers,
+        &first.play,
+        Produced::default(),
+        &Pos::default(),
+        None,
+        &fleet.board,
+    );
+    let local = local
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Arc::new(Value::from(value.as_str()))));
+    scope.local = Arc::new(local.collect());
+    Ok(Arc::new(scope))
+}
+
 /// A play for `--list-*`.
 pub struct Outline {
     pub path: String,
