@@ -6,10 +6,12 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod apt;
 mod args;
 mod command;
 mod copy;
 mod cpu_online;
+mod debian;
 pub mod disk;
 mod file;
 mod file_attributes;
@@ -18,6 +20,7 @@ mod io_scheduler;
 pub mod knob;
 mod limits;
 mod lineinfile;
+mod package;
 mod ping;
 mod python_regex;
 mod registry;
@@ -243,6 +246,9 @@ pub struct Report {
     pub facts: Map<String, Value>,
     /// Not run, and why (`creates` exists...): Ansible's `skipped`.
     pub skipped: Option<String>,
+    /// Of [`Action::finish`]: whether something changed, where only the outcome tells (`apt-get update`). Wins over
+    /// [`Change::changed`].
+    pub changed: Option<bool>,
 }
 
 impl Report {

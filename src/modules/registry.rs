@@ -18,6 +18,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
     // packages and services
+    &super::package::SPEC,
+    &super::apt::SPEC,
     &super::service::SPEC,
     &super::systemd::SPEC,
     // commands and checks
