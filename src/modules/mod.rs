@@ -35,7 +35,7 @@ mod tmpfiles;
 mod transparent_hugepage;
 pub mod unit;
 
-pub use args::{ArgError, Args, check_node, coerce};
+pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{REGISTRY, find};
 pub use seen::{Seen, Stop};
 

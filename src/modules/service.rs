@@ -13,11 +13,33 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         ArgSpec::new("name", ArgKind::Str, "The service.").required(),
         STATE,
         ENABLED,
-        ArgSpec::new("sleep", ArgKind::Int, "Seconds between stop and start of a restart; systemd does not need it (a warning)."),
-        ArgSpec::new("pattern", ArgKind::Str, "What to look for among processes; systemd does not need it (a warning)."),
-        ArgSpec::new("runlevel", ArgKind::Str, "Runlevel of OpenRC; not for systemd (a warning)."),
-        ArgSpec::new("arguments", ArgKind::Str, "Further arguments of init scripts; not for systemd (a warning).").aliases(&["args"]),
-        ArgSpec::new("use", ArgKind::Str, "The init system: `auto` or `systemd`; others are not supported yet.").default("auto"),
+        ArgSpec::new(
+            "sleep",
+            ArgKind::Int,
+            "Seconds between stop and start of a restart; systemd does not need it (a warning).",
+        ),
+        ArgSpec::new(
+            "pattern",
+            ArgKind::Str,
+            "What to look for among processes; systemd does not need it (a warning).",
+        ),
+        ArgSpec::new(
+            "runlevel",
+            ArgKind::Str,
+            "Runlevel of OpenRC; not for systemd (a warning).",
+        ),
+        ArgSpec::new(
+            "arguments",
+            ArgKind::Str,
+            "Further arguments of init scripts; not for systemd (a warning).",
+        )
+        .aliases(&["args"]),
+        ArgSpec::new(
+            "use",
+            ArgKind::Str,
+            "The init system: `auto` or `systemd`; others are not supported yet.",
+        )
+        .default("auto"),
     ],
     free_form: None,
     open: false,
@@ -37,7 +59,12 @@ pub static SPEC: ModuleSpec = ModuleSpec {
 fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     match args.str("use").unwrap_or("auto") {
         "auto" | "systemd" | "service" | "ansible.builtin.systemd" => {}
-        other => return Err(ArgError::new("use", format!("not supported yet: services by `{other}`"))),
+        other => {
+            return Err(ArgError::new(
+                "use",
+                format!("not supported yet: services by `{other}`"),
+            ));
+        }
     }
     let unused = ["sleep", "pattern", "runlevel", "arguments"];
     let service = Service {

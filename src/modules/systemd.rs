@@ -22,13 +22,25 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         STATE,
         ENABLED,
         ArgSpec::new("masked", ArgKind::Bool, "Whether it cannot be started at all."),
-        ArgSpec::new("daemon_reload", ArgKind::Bool, "Read unit files again before anything else.")
-            .aliases(&["daemon-reload"])
-            .default("false"),
-        ArgSpec::new("daemon_reexec", ArgKind::Bool, "Restart systemd itself before anything else; never `changed`.")
-            .aliases(&["daemon-reexec"])
-            .default("false"),
-        ArgSpec::new("force", ArgKind::Bool, "`systemctl --force`: replace symlinks in the way."),
+        ArgSpec::new(
+            "daemon_reload",
+            ArgKind::Bool,
+            "Read unit files again before anything else.",
+        )
+        .aliases(&["daemon-reload"])
+        .default("false"),
+        ArgSpec::new(
+            "daemon_reexec",
+            ArgKind::Bool,
+            "Restart systemd itself before anything else; never `changed`.",
+        )
+        .aliases(&["daemon-reexec"])
+        .default("false"),
+        ArgSpec::new(
+            "force",
+            ArgKind::Bool,
+            "`systemctl --force`: replace symlinks in the way.",
+        ),
         ArgSpec::new("no_block", ArgKind::Bool, "Do not wait until it is started or stopped.").default("false"),
         ArgSpec::new("scope", ArgKind::Str, "Whose units; only `system` is supported yet.")
             .choices(&["system", "user", "global"])
@@ -181,7 +193,12 @@ impl Action for Service {
         }
         plan.report = plan.report.with(
             "status",
-            Value::Object(unit.properties.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect()),
+            Value::Object(
+                unit.properties
+                    .iter()
+                    .map(|(k, v)| (k.clone(), Value::from(v.as_str())))
+                    .collect(),
+            ),
         );
         if unit.needs_reload() {
             plan.reload = Some(self.daemon_reload);
@@ -211,7 +228,11 @@ impl Action for Service {
 
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
         for (op, outcome) in change.ops.iter().zip(outcomes) {
-            let said = outcome.exec.as_ref().map(|e| e.stderr.text().trim().to_owned()).unwrap_or_default();
+            let said = outcome
+                .exec
+                .as_ref()
+                .map(|e| e.stderr.text().trim().to_owned())
+                .unwrap_or_default();
             let text = match &outcome.status {
                 Status::Done => continue,
                 Status::Failed(text) => text.clone(),
@@ -220,10 +241,18 @@ impl Action for Service {
                 Status::Unknown => "the connection was lost meanwhile".to_owned(),
             };
             let what = match op {
-                Op::Exec(exec) => exec.argv.iter().skip_while(|w| *w != "systemctl" && *w != "sh").cloned().collect(),
+                Op::Exec(exec) => exec
+                    .argv
+                    .iter()
+                    .skip_while(|w| *w != "systemctl" && *w != "sh")
+                    .cloned()
+                    .collect(),
                 _ => Vec::new(),
             };
-            let verb = what.iter().find(|w| VERBS.contains(&w.as_str())).map_or("act on", String::as_str);
+            let verb = what
+                .iter()
+                .find(|w| VERBS.contains(&w.as_str()))
+                .map_or("act on", String::as_str);
             let mut failure = Failure::new(format!(
                 "unable to {verb} `{}`: {}",
                 self.name.as_deref().unwrap_or("systemd"),
@@ -237,15 +266,25 @@ impl Action for Service {
 }
 
 const VERBS: [&str; 10] = [
-    "start", "stop", "restart", "reload", "enable", "disable", "mask", "unmask", "daemon-reload", "daemon-reexec",
+    "start",
+    "stop",
+    "restart",
+    "reload",
+    "enable",
+    "disable",
+    "mask",
+    "unmask",
+    "daemon-reload",
+    "daemon-reexec",
 ];
 
 impl Service {
     fn must_exist(&self, name: &str, unit: &Unit) -> Result<(), Stop> {
         if !unit.exists() {
             return Err(Stop::Fail(
-                Failure::new(format!("the unit `{}` does not exist on the host", unit.name))
-                    .help(format!("`systemctl list-unit-files '{name}*'` on the host tells its name; is the package installed?")),
+                Failure::new(format!("the unit `{}` does not exist on the host", unit.name)).help(format!(
+                    "`systemctl list-unit-files '{name}*'` on the host tells its name; is the package installed?"
+                )),
             ));
         }
         if unit.get("LoadState") == Some("error") || unit.get("LoadState") == Some("bad-setting") {
@@ -260,16 +299,25 @@ impl Service {
 
     /// Dry run: an earlier task may bring the unit or act on it. A restart happens whatever it did.
     fn unknown(&self, name: &str, why: String, mut plan: Plan) -> Result<Decision, Stop> {
-        let (Some(state @ (State::Restarted | State::Reloaded)), None, None) = (self.state, self.enabled, self.masked) else {
+        let (Some(state @ (State::Restarted | State::Reloaded)), None, None) = (self.state, self.enabled, self.masked)
+        else {
             return Err(Stop::CannotKnow(why));
         };
-        let after = if state == State::Restarted { "restarted" } else { "reloaded" };
+        let after = if state == State::Restarted {
+            "restarted"
+        } else {
+            "reloaded"
+        };
         let delta = Delta {
             subject: subject(name),
             before: Facet::Unknown(why),
             after: Facet::Value(after.to_owned()),
         };
-        plan.act(delta, self.act(name, if state == State::Restarted { "restart" } else { "reload" }), None);
+        plan.act(
+            delta,
+            self.act(name, if state == State::Restarted { "restart" } else { "reload" }),
+            None,
+        );
         plan.by_outcome = true;
         Ok(plan.decision())
     }
@@ -297,7 +345,11 @@ impl Service {
             return Ok(());
         }
         let word = |enabled| if enabled { "enabled" } else { "disabled" };
-        let before = if file_state.is_empty() { word(enabled) } else { file_state };
+        let before = if file_state.is_empty() {
+            word(enabled)
+        } else {
+            file_state
+        };
         plan.act(
             Delta::value(format!("{} at boot", subject(name)), before, word(wanted)),
             self.systemctl(name, if wanted { "enable" } else { "disable" }),
@@ -352,7 +404,10 @@ impl Service {
     /// Mask, enable and their opposites.
     fn systemctl(&self, name: &str, verb: &str) -> Op {
         let full = unit::full_name(name);
-        let argv = ["systemctl"].into_iter().chain(self.options()).chain([verb, "--", &full]);
+        let argv = ["systemctl"]
+            .into_iter()
+            .chain(self.options())
+            .chain([verb, "--", &full]);
         Op::exec(argv.map(str::to_owned).collect::<Vec<_>>(), Self::effect(name))
     }
 
@@ -413,10 +468,10 @@ impl Plan {
     fn decision(mut self) -> Decision {
         match self.reload {
             Some(asked) if asked || !self.ops.is_empty() => self.ops.insert(0, unit::daemon_reload()),
-            Some(_) => self
-                .report
-                .warnings
-                .push("its unit files changed since systemd read them; `daemon_reload: true` makes systemd read them again".to_owned()),
+            Some(_) => self.report.warnings.push(
+                "its unit files changed since systemd read them; `daemon_reload: true` makes systemd read them again"
+                    .to_owned(),
+            ),
             None => {}
         }
         if self.ops.is_empty() {
@@ -424,6 +479,10 @@ impl Plan {
         }
         let mut change = Change::new(self.deltas, self.ops, self.report).undo(Undo::Ops(self.undo));
         change.changed = self.changed;
-        Decision::Change(if self.by_outcome { change.judged_by_outcome() } else { change })
+        Decision::Change(if self.by_outcome {
+            change.judged_by_outcome()
+        } else {
+            change
+        })
     }
 }
