@@ -9,6 +9,7 @@
 mod apt;
 mod args;
 mod command;
+mod control;
 mod copy;
 mod cpu_online;
 mod debian;
@@ -26,6 +27,7 @@ mod python_regex;
 mod registry;
 mod seen;
 mod service;
+mod setup;
 mod stat;
 mod sysctl;
 mod sysfs;
@@ -34,6 +36,7 @@ mod template;
 mod tmpfiles;
 mod transparent_hugepage;
 pub mod unit;
+mod wait_for;
 
 pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{REGISTRY, find};

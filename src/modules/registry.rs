@@ -25,7 +25,17 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     // commands and checks
     &super::command::COMMAND,
     &super::command::SHELL,
+    &super::wait_for::SPEC,
+    &super::setup::SPEC,
     &super::ping::SPEC,
+    // control
+    &super::control::DEBUG,
+    &super::control::ASSERT,
+    &super::control::FAIL,
+    &super::control::SET_FACT,
+    &super::control::META,
+    &super::control::INCLUDE_TASKS,
+    &super::control::IMPORT_TASKS,
 ];
 
 /// A module by name, alias or FQCN.
