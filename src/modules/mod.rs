@@ -8,9 +8,11 @@
 
 mod apt;
 mod args;
+mod check;
 mod command;
 mod control;
 mod copy;
+mod cpu_affinity;
 mod cpu_online;
 mod debian;
 pub mod disk;
@@ -18,6 +20,7 @@ mod file;
 mod file_attributes;
 mod file_content;
 mod io_scheduler;
+mod ionice;
 pub mod knob;
 mod limits;
 mod lineinfile;
@@ -32,6 +35,7 @@ mod stat;
 mod sysctl;
 mod sysfs;
 mod systemd;
+mod systemd_dropin;
 mod template;
 mod tmpfiles;
 mod transparent_hugepage;

@@ -10,7 +10,10 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::io_scheduler::SPEC,
     &super::transparent_hugepage::SPEC,
     &super::sysfs::SPEC,
+    &super::cpu_affinity::SPEC,
+    &super::ionice::SPEC,
     &super::cpu_online::SPEC,
+    &super::systemd_dropin::SPEC,
     // files
     &super::template::SPEC,
     &super::copy::SPEC,
@@ -23,6 +26,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::service::SPEC,
     &super::systemd::SPEC,
     // commands and checks
+    &super::check::SPEC,
     &super::command::COMMAND,
     &super::command::SHELL,
     &super::wait_for::SPEC,
