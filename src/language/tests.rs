@@ -407,11 +407,20 @@ fn e001_yaml_syntax() {
     error: 1 error
     "#);
     assert_snapshot!(task_errors("- debug:\n    msg: \"never closed\n"), @r#"
-    error[E001]: this quote is never closed
-     --> site.yml:4:14
+    error[E001]: a quoted value goes on with less indentation than it needs
+     --> site.yml:4:9
       |
     4 |         msg: "never closed
-      |              ^ opened here
+      |         ^^^^^^^^^^^^^^^^^^ indent this line more than the key of the value
+
+    error: 1 error
+    "#);
+    assert_snapshot!(task_errors("- debug:\n    msg: \"one\n    two\"\n"), @r#"
+    error[E001]: a quoted value goes on with less indentation than it needs
+     --> site.yml:5:9
+      |
+    5 |         two"
+      |         ^^^^ indent this line more than the key of the value
 
     error: 1 error
     "#);
@@ -768,7 +777,7 @@ fn e010_unknown_keyword() {
 
 #[test]
 fn e011_unknown_module() {
-    assert_snapshot!(task_errors("- sysclt:\n    name: x\n  name: a\n- my.own.thing: {}\n  when: x\n"), @r#"
+    assert_snapshot!(task_errors("- sysclt:\n    name: x\n  name: a\n- thing: {}\n  when: x\n- pause:\n- user: {name: x}\n- ansible.posix.sysclt: {}\n- community.general.sysctl: {}\n"), @r#"
     error[E011]: unknown module `sysclt`
      --> site.yml:3:7
       |
@@ -781,15 +790,45 @@ fn e011_unknown_module() {
     3 +     - sysctl:
       |
 
-    error[E011]: unknown module `my.own.thing`
+    error[E011]: unknown module `thing`
      --> site.yml:6:7
       |
-    6 |     - my.own.thing: {}
-      |       ^^^^^^^^^^^^ no such module
+    6 |     - thing: {}
+      |       ^^^^^ no such module
       |
       = note: neither a module nor a keyword; `rmqplay doc` lists the modules
 
-    error: 2 errors
+    error[E015]: module `pause` is not supported yet
+     --> site.yml:8:7
+      |
+    8 |     - pause:
+      |       ^^^^^ Ansible knows it, rmqplay does not
+
+    error[E015]: module `user` is not supported yet
+     --> site.yml:9:7
+      |
+    9 |     - user: {name: x}
+      |       ^^^^ Ansible knows it, rmqplay does not
+
+    error[E011]: unknown module `ansible.posix.sysclt`
+      --> site.yml:10:7
+       |
+    10 |     - ansible.posix.sysclt: {}
+       |       ^^^^^^^^^^^^^^^^^^^^ no such module
+       |
+    help: there is a module with a similar name
+       |
+    10 -     - ansible.posix.sysclt: {}
+    10 +     - ansible.posix.sysctl: {}
+       |
+
+    error[E015]: module `community.general.sysctl` is not supported yet
+      --> site.yml:11:7
+       |
+    11 |     - community.general.sysctl: {}
+       |       ^^^^^^^^^^^^^^^^^^^^^^^^ Ansible knows it, rmqplay does not
+
+    error: 6 errors
     "#);
 }
 

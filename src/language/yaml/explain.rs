@@ -42,9 +42,12 @@ pub fn syntax(file: FileId, text: &str, read_to: usize, error: &ScanError) -> Di
     }
     let new = |message: String| Diagnostic::error(Code::YAML_SYNTAX, message);
     match error.kind() {
-        ErrorKind::UnclosedQuotedScalar
-        | ErrorKind::DocumentIndicatorInQuotedScalar
-        | ErrorKind::InvalidQuotedScalarIndent => {
+        // PyYAML is lenient here; the YAML standard and nearly all other readers are not.
+        ErrorKind::InvalidQuotedScalarIndent => {
+            new("a quoted value goes on with less indentation than it needs".into())
+                .at(place.line(), "indent this line more than the key of the value")
+        }
+        ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
             let open = text.get(read_to..).and_then(|t| t.find(['"', '\'']));
             let span = open.map_or(place.here(1), |at| place.span(read_to + at, read_to + at + 1));
             new("this quote is never closed".into()).at(span, "opened here")
