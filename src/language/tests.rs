@@ -407,11 +407,11 @@ fn e001_yaml_syntax() {
     error: 1 error
     "#);
     assert_snapshot!(task_errors("- debug:\n    msg: \"never closed\n"), @r#"
-    error[E001]: a quoted value goes on with less indentation than it needs
-     --> site.yml:4:9
+    error[E001]: this quote is never closed
+     --> site.yml:4:14
       |
     4 |         msg: "never closed
-      |         ^^^^^^^^^^^^^^^^^^ indent this line more than the key of the value
+      |              ^ opened here
 
     error: 1 error
     "#);
@@ -421,6 +421,15 @@ fn e001_yaml_syntax() {
       |
     5 |         two"
       |         ^^^^ indent this line more than the key of the value
+
+    error: 1 error
+    "#);
+    assert_snapshot!(task_errors("- debug:\n    msg: 'never\n- debug:\n    msg: 'b'\n"), @r#"
+    error[E001]: this quote is never closed
+     --> site.yml:4:14
+      |
+    4 |         msg: 'never
+      |              ^ opened here
 
     error: 1 error
     "#);
