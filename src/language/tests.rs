@@ -163,6 +163,14 @@ fn a_role_runs_once_unless_it_is_asked_something_else() {
     assert_eq!(count("[{role: r, when: a}, r]"), (2, 2));
     assert_eq!(count("[many, many]"), (2, 0));
     assert_eq!(count("[top, r]"), (1, 1));
+    // What ansible-core 2.19 does with this list.
+    assert_eq!(
+        count(
+            "[{role: top, when: false}, r, r, {role: r, when: false}, {role: r, when: true}, top, \
+             {role: r, tags: x}, {role: r, vars: {a: 1}}]"
+        ),
+        (6, 6)
+    );
     // It may not have run the first time.
     assert_eq!(count("[{role: top, when: a}, r]"), (2, 2));
 }
