@@ -6,6 +6,8 @@ pub mod disk;
 mod doc;
 mod extra_vars;
 mod inventory;
+mod lab;
+mod lint;
 mod vars;
 
 pub use disk::Disk;
@@ -24,6 +26,9 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+/// The inventory where none is named: this machine, without SSH.
+const DEFAULT_INVENTORY: &str = "inventories/local.yml";
+
 /// Runs the command line `args` (the program's name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
@@ -37,8 +42,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let session = Session::new(&cli);
     match cli.command {
+        Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
+        Command::Lab(args) => lab::run(&session, args.command),
         Command::Doc(args) => doc::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
         _ => Exit::Usage,
@@ -116,7 +123,11 @@ impl Session {
 
     /// The configuration that holds here.
     pub fn config(&self) -> Result<Config, Vec<Diagnostic>> {
-        Config::find(&self.files, &self.sources)
+        let mut config = Config::find(&self.files, &self.sources)?;
+        if config.inventory.is_empty() && self.files.exists(DEFAULT_INVENTORY) {
+            config.inventory.push(DEFAULT_INVENTORY.to_owned());
+        }
+        Ok(config)
     }
 
     /// Writes diagnostics to standard error. [`Exit::Usage`] if an error is among them, or

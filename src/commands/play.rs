@@ -1,23 +1,20 @@
 //! `apply`, `diff`, `verify`, `run`, `facts`: from options to a run and its exit status.
 
-use crate::cli::{Exit, ExtraVars, Listing, PasswordSource, PlayOptions, Work};
-use crate::commands::{Disk, Session};
-use crate::diagnostic::{Code, Diagnostic, Span};
+use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Work};
+use crate::commands::{Disk, Session, extra_vars};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::event::{Event, Mode};
 use crate::engine::run::{Reach, Run};
 use crate::engine::shared::{RunOptions, Shared};
 use crate::engine::vars::Layer;
-use crate::inventory::{Inventory, Limit, Pattern, read_vars};
-use crate::language::{self, Files, Node, Program};
+use crate::inventory::{Inventory, Limit, Pattern};
+use crate::language::{self, Files};
 use crate::report::{Reporter as _, Tally, prompt};
-use crate::template::Templar;
+use crate::template::{self, Templar};
 use crate::transport::{self, Connector, Secret};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::{Arc, Mutex};
-
-/// The inventory where none is named: this machine, without SSH.
-const DEFAULT_INVENTORY: &str = "inventories/local.yml";
 
 /// Runs what the options say.
 pub fn run(session: &Session, options: &PlayOptions) -> Exit {
@@ -27,17 +24,8 @@ pub fn run(session: &Session, options: &PlayOptions) -> Exit {
             Exit::Done
         }
         Ok(Prepared::Run(run)) => execute(session, options, &run),
-        Err(diagnostics) => {
-            session.tell(&diagnostics);
-            refused(&diagnostics)
-        }
+        Err(diagnostics) => session.tell(&diagnostics),
     }
-}
-
-/// The exit status of mistakes found before anything was touched.
-fn refused(diagnostics: &[Diagnostic]) -> Exit {
-    let nothing = |d: &Diagnostic| !d.is_error() || d.code == Code::NO_MATCH;
-    if diagnostics.iter().all(nothing) { Exit::NothingMatched } else { Exit::Usage }
 }
 
 enum Prepared {
@@ -80,72 +68,12 @@ impl Files for WithText {
     }
 }
 
-/// The inventory of the options; without one, this machine.
-pub fn inventory(session: &Session, sources: &[String]) -> Result<Inventory, Vec<Diagnostic>> {
-    let default = [DEFAULT_INVENTORY.to_owned()];
-    let sources = if sources.is_empty() && session.files.exists(DEFAULT_INVENTORY) { &default[..] } else { sources };
-    let (inventory, diagnostics) = Inventory::load(sources, &session.files, &session.sources);
-    if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok(inventory) }
-}
-
-/// `-e`, in order; the last of a name wins.
-pub fn extra_vars(session: &Session, given: &[ExtraVars]) -> Result<Layer, Vec<Diagnostic>> {
-    let mut vars: Vec<(String, Arc<Node>)> = Vec::new();
-    let mut diagnostics = Vec::new();
-    for extra in given {
-        match extra {
-            ExtraVars::File(path) => vars.extend(
-                read_vars(path, &session.files, &session.sources, &mut diagnostics).unwrap_or_default(),
-            ),
-            ExtraVars::Document(text) => {
-                let file = session.sources.add("-e", text.as_str());
-                let (documents, problems) = language::yaml::parse(&session.sources, file);
-                diagnostics.extend(problems);
-                match documents.first().map(|d| (d, d.as_map())) {
-                    Some((_, Some(map))) => {
-                        vars.extend(map.entries.iter().map(|e| (e.key.clone(), Arc::new(e.value.clone()))));
-                    }
-                    Some((node, None)) => diagnostics.push(
-                        Diagnostic::error(Code::SHAPE, "`-e` needs a mapping").at(node.span, format!("is {}", node.kind())),
-                    ),
-                    None => {}
-                }
-            }
-            ExtraVars::Pairs(text) => {
-                let file = session.sources.add("-e", text.as_str());
-                let span = Span::new(file, 0, text.len());
-                let Some(words) = shlex::split(text) else {
-                    diagnostics.push(Diagnostic::error(Code::USAGE, "a quotation is not closed").at(span, ""));
-                    continue;
-                };
-                for word in words {
-                    match word.split_once('=') {
-                        Some((name, value)) => vars.push((name.to_owned(), Arc::new(Node::str(span, value)))),
-                        None => diagnostics.push(
-                            Diagnostic::error(Code::USAGE, format!("`{word}` sets no variable"))
-                                .at(span, "")
-                                .help("write `name=value`"),
-                        ),
-                    }
-                }
-            }
-        }
-    }
-    if diagnostics.iter().any(Diagnostic::is_error) { Err(diagnostics) } else { Ok(Arc::new(vars)) }
-}
-
 fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let mut keep = |result: Result<(), Vec<Diagnostic>>| {
-        if let Err(diagnostics) = result {
-            problems.extend(diagnostics);
-        }
-    };
     // All mistakes of all files in one run: nothing here stops at the first.
-    let mut found = None;
-    keep(inventory(session, &options.inventory).map(|i| found = Some(i)));
-    let mut extra: Layer = Arc::default();
-    keep(extra_vars(session, &options.extra_vars).map(|e| extra = e));
+    let (inventory, diagnostics) = Inventory::load(&options.inventory, &session.files, &session.sources);
+    problems.extend(diagnostics.into_iter().filter(Diagnostic::is_error));
+    let extra: Layer = Arc::new(extra_vars::read(&options.extra_vars, &session.files, &session.sources, &mut problems));
     let (files, paths): (Arc<dyn Files>, Vec<String>) = match &options.work {
         Work::Playbooks(paths) => (Arc::new(Disk), paths.clone()),
         Work::Module { pattern, module, args } => {
@@ -169,22 +97,25 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             None
         }
     };
-    if let Some(inventory) = &found
+    if problems.is_empty()
         && let Some(limit) = &limit
         && let Err(diagnostic) = inventory.select(&[Pattern::from("all")], Some(limit), options.allow_empty)
     {
         problems.push(diagnostic);
     }
-    let Some(inventory) = found.filter(|_| problems.is_empty()) else { return Err(problems) };
+    if !problems.is_empty() {
+        return Err(problems);
+    }
 
     let password = match &options.become_.password {
         PasswordSource::None => None,
         PasswordSource::Ask => Some(prompt::secret("BECOME password").map_err(|e| password_error(&e))?),
         PasswordSource::File(path) => Some(password_file(session, path)?),
     };
-    let templar = Templar::new(files.clone(), session.sources.clone());
     let now = jiff::Timestamp::now();
     let seed: u64 = rand::random();
+    let settings = template::Settings { seed, clock: Arc::new(jiff::Zoned::now) };
+    let templar = Templar::new(files.clone(), session.sources.clone(), settings);
     let shared = Shared {
         templar,
         files,
@@ -402,10 +333,7 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
     let run = match prepare(session, &options) {
         Ok(Prepared::Run(run)) => run,
         Ok(Prepared::Listing(_)) => return Exit::Done,
-        Err(diagnostics) => {
-            session.tell(&diagnostics);
-            return refused(&diagnostics);
-        }
+        Err(diagnostics) => return session.tell(&diagnostics),
     };
     let mut found = serde_json::Map::new();
     let mut problems = Vec::new();

@@ -123,12 +123,20 @@ pub static SHELL: ModuleSpec = ModuleSpec {
     ahead,
 };
 
+/// A path that decides whether the command runs.
+struct Condition {
+    /// As the user wrote it.
+    written: String,
+    /// Seen from `chdir`.
+    path: String,
+}
+
 struct Run {
     /// As the return value shows it.
     cmd: Value,
     exec: Exec,
-    creates: Option<String>,
-    removes: Option<String>,
+    creates: Option<Condition>,
+    removes: Option<Condition>,
     strip: bool,
     check_mode: bool,
 }
@@ -207,12 +215,14 @@ fn shell(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgEr
 fn run(args: &Args, controller: &dyn Prepare, cmd: Value, argv: Vec<String>) -> Result<Box<dyn Action>, ArgError> {
     let chdir = args.str("chdir").map(str::to_owned);
     let inside = |name: &str| {
-        let path = args.str(name)?;
-        Some(match &chdir {
-            Some(dir) if !path.starts_with('/') && !path.starts_with('~') => {
-                format!("{}/{path}", dir.trim_end_matches('/'))
-            }
-            _ => path.to_owned(),
+        let written = args.str(name)?;
+        let path = match &chdir {
+            Some(dir) if !written.starts_with(['/', '~']) => format!("{}/{written}", dir.trim_end_matches('/')),
+            _ => written.to_owned(),
+        };
+        Some(Condition {
+            written: written.to_owned(),
+            path,
         })
     };
     let stdin = args.str("stdin").map(|text| {
@@ -325,29 +335,30 @@ fn shell_word(word: &str) -> String {
 
 impl Action for Run {
     fn probes(&self) -> Vec<Probe> {
-        self.creates.iter().chain(&self.removes).map(|p| exists(p)).collect()
+        let conditions = self.creates.iter().chain(&self.removes);
+        conditions.map(|c| exists(&c.path)).collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         let verb = if self.check_mode { "Would" } else { "Did" };
-        let there = |path: &str| {
-            Ok::<_, Stop>(match seen.get(&exists(path))? {
+        let there = |condition: &Condition| {
+            Ok::<_, Stop>(match seen.get(&exists(&condition.path))? {
                 Observation::Stat(stat) => stat.is_some(),
                 Observation::List(list) => !list.is_empty(),
                 _ => false,
             })
         };
         let mut reason = None;
-        if let Some(path) = &self.creates
-            && there(path)?
+        if let Some(condition) = &self.creates
+            && there(condition)?
         {
-            reason = Some((path, "exists"));
+            reason = Some((&condition.written, "exists"));
         }
         if reason.is_none()
-            && let Some(path) = &self.removes
-            && !there(path)?
+            && let Some(condition) = &self.removes
+            && !there(condition)?
         {
-            reason = Some((path, "does not exist"));
+            reason = Some((&condition.written, "does not exist"));
         }
         if let Some((path, state)) = reason {
             let stdout = format!("skipped, since {path} {state}");

@@ -308,6 +308,54 @@ impl Attributes {
         owner.into_iter().chain(group).chain(mode).collect()
     }
 
+    /// What is known beforehand of a path once its attributes are right: `owner group mode uid gid`, ids only where
+    /// they stay or are given as numbers. `before`: what is there now.
+    #[must_use]
+    pub fn describe_after(&self, mut report: Report, before: Option<&Stat>) -> Report {
+        let mut set = |key: &str, value: Option<serde_json::Value>| {
+            match value {
+                Some(value) => report.values.insert(key.to_owned(), value),
+                None => report.values.remove(key),
+            };
+        };
+        for (wanted, name, id, key, id_key) in [
+            (
+                &self.owner,
+                before.map(|s| &s.owner),
+                before.map(|s| s.uid),
+                "owner",
+                "uid",
+            ),
+            (
+                &self.group,
+                before.map(|s| &s.group),
+                before.map(|s| s.gid),
+                "group",
+                "gid",
+            ),
+        ] {
+            let (name, id) = match (wanted, name, id) {
+                (None, Some(name), Some(id)) => (Some(shown(name, id)), Some(id)),
+                (Some(wanted), Some(name), Some(id)) if is_user(wanted, name, id) => (Some(shown(name, id)), Some(id)),
+                (Some(wanted), ..) => match wanted.parse::<u32>() {
+                    Ok(id) => (None, Some(id)),
+                    Err(_) => (Some(wanted.clone()), None),
+                },
+                _ => (None, None),
+            };
+            set(key, name.map(Into::into));
+            set(id_key, id.map(Into::into));
+        }
+        let mode = match before {
+            Some(stat) => Some(self.mode_from(stat).unwrap_or(stat.mode)),
+            None => self.mode_new(report.values.get("state").is_some_and(|s| s == "directory")),
+        };
+        if let Some(mode) = mode {
+            report = report.with("mode", format!("{mode:04o}"));
+        }
+        report
+    }
+
     /// SELinux context and `chattr` flags, which take looks of their own. `exists`: there is something at `path` now.
     pub fn extra(&self, path: &str, exists: bool, seen: &Seen<'_>) -> Result<Difference, Stop> {
         self.selinux_as_it_is(path, exists, seen)?;

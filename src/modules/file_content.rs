@@ -103,6 +103,9 @@ impl Writing {
             .then_some(old_hash.as_deref())
             .flatten()
             .map(|hash| backup_path(path, hash, &self.now));
+        if !matches!(before, Before::Unknown(_)) {
+            step.report = self.attributes.describe_after(Report::new(), existing);
+        }
         if let Some(backup) = &backup {
             step.report = std::mem::take(&mut step.report).with("backup_file", backup.as_str());
         }
@@ -145,7 +148,9 @@ impl Writing {
     /// The content is right: only attributes.
     pub fn keep(&self, path: &str, stat: &Stat, seen: &Seen<'_>) -> Result<Step, Stop> {
         let mut step = Step {
-            report: describe(Report::new(), stat),
+            report: self
+                .attributes
+                .describe_after(describe(Report::new(), stat), Some(stat)),
             ..Step::default()
         };
         step.attributes(self.attributes.difference(path, stat));

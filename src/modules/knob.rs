@@ -22,6 +22,11 @@ impl Edits {
         self.ops.is_empty()
     }
 
+    /// Number of ops so far.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
     /// Brings a file from what was read to what it shall be (`None`: absent); nothing where they are equal. The write
     /// is refused if the file is no longer what was read.
     pub fn file(&mut self, path: &str, before: Option<&Content>, after: Option<String>) {
@@ -216,6 +221,19 @@ pub fn count(n: usize, noun: &str) -> String {
         format!("1 {noun}")
     } else {
         format!("{n} {noun}s")
+    }
+}
+
+/// `2-7`, or where threads differ `2-7 (19 threads), 0-3 (1 thread)`.
+pub fn threads(cpus: &[(u32, String)]) -> String {
+    let normal = |list: &str| cpu_list(list).map_or_else(|| list.to_owned(), |c| cpu_text(&c));
+    match cpus {
+        [(_, all)] => normal(all),
+        some => some
+            .iter()
+            .map(|(n, list)| format!("{} ({})", normal(list), count(*n as usize, "thread")))
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 

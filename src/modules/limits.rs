@@ -1,7 +1,7 @@
 //! `pam_limits`, alias `limits`: resource limits of login sessions (PAM) and of systemd services (a drop-in).
 
 use super::knob::Edits;
-use super::unit::{self, Process, Unit};
+use super::unit::{self, DropIn, Process, Unit};
 use super::{
     Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
 };
@@ -264,7 +264,7 @@ impl Session {
         });
         let mut all: Vec<(String, usize, &str)> = others.chain(ours).collect();
         // limits.conf sorts first, `limits.d/...` after it, as PAM reads them.
-        all.sort_by(|a, b| (&a.0 != DEFAULT_DEST, &a.0, a.1).cmp(&(&b.0 != DEFAULT_DEST, &b.0, b.1)));
+        all.sort_by(|a, b| (a.0 != DEFAULT_DEST, &a.0, a.1).cmp(&(b.0 != DEFAULT_DEST, &b.0, b.1)));
         all.iter().rev().find_map(|(file, number, line)| {
             let entry = entry(*number, line)?;
             let kind = entry.kind == self.kind || entry.kind == "-" || self.kind == "-";
@@ -453,6 +453,31 @@ static DIRECTIVES: &[Directive] = &[
     directive("rtprio", "LimitRTPRIO", "Max realtime priority", Scale::Plain),
 ];
 
+/// Items that a process has, for `check`.
+pub const SERVICE_ITEMS: [&str; 15] = [
+    "nofile",
+    "nproc",
+    "core",
+    "data",
+    "fsize",
+    "memlock",
+    "rss",
+    "stack",
+    "as",
+    "cpu",
+    "locks",
+    "sigpending",
+    "msgqueue",
+    "nice",
+    "rtprio",
+];
+
+/// The kernel's name of a limit (as in `/proc/PID/limits`) and its number for a value in PAM's units (`None`: unlimited).
+pub fn kernel(item: &str, value: &str) -> Option<(&'static str, Option<u64>)> {
+    let directive = DIRECTIVES.iter().find(|d| d.item == item)?;
+    Some((directive.kernel, directive.raw(value)?))
+}
+
 impl Directive {
     /// PAM's value → the kernel's number.
     fn raw(&self, text: &str) -> Option<Limit> {
@@ -608,16 +633,13 @@ impl Action for Service {
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         seen.want(&self.probes())?;
-        let path = unit::drop_in_path(&self.unit, DROP_IN);
-        let content = seen.read(&path)?;
-        let before = content.as_ref().map(|c| c.text().into_owned()).unwrap_or_default();
+        let mut file = DropIn::seen(seen, &self.unit, DROP_IN)?;
+        let path = file.path.clone();
         let unit = Unit::seen(seen, &self.unit)?;
         let process = Process::seen(seen, &self.unit)?;
         let directive = self.directive;
         let knob = format!("{} of {}", directive.item, unit.name);
-        let own = unit::values(&before, "Service", directive.directive)
-            .last()
-            .and_then(|v| directive.pair(v));
+        let own = file.now(directive.directive).last().and_then(|v| directive.pair(v));
         let loaded = self.loaded(&unit);
 
         let mut report = Report::new();
@@ -634,25 +656,11 @@ impl Action for Service {
                 (vec![directive.pair_text(pair)], Some(pair))
             }
         };
-        let mut after = if own.is_some() && own == target {
-            before.clone()
-        } else {
-            unit::with_values(&before, "Service", directive.directive, &assignments)
-        };
-        if content.is_none() && !after.is_empty() {
-            after.insert_str(0, super::knob::HEADER);
+        if own.is_none() || own != target {
+            file.set(directive.directive, &assignments);
         }
         let mut edits = Edits::default();
-        edits.file(&path, content.as_ref(), unit::has_settings(&after).then_some(after));
-        if !unit.managed {
-            report = report.warn(format!("systemd does not answer here; {path} counts once it runs"));
-        } else if !edits.is_empty() || unit.needs_reload() {
-            let delta = unit.needs_reload().then(|| super::unit::reload_delta(&unit));
-            edits.daemon_reload(delta);
-        }
-        if unit.managed && !unit.exists() {
-            report = report.warn(format!("there is no unit {} yet", unit.name));
-        }
+        report = file.settle(&unit, &mut edits, report);
         let Some(target) = target else {
             return Ok(edits.decision(report.msg(format!("{path} sets no {}", directive.directive))));
         };
@@ -690,7 +698,7 @@ impl Action for Service {
                 ));
             }
         }
-        let (file, source) = match (own, loaded) {
+        let (in_file, source) = match (own, loaded) {
             (_, Some(loaded)) if unit.exists() && !unit.needs_reload() => (
                 Some(self.part(loaded)),
                 if own.is_some_and(|own| own == loaded) {
@@ -705,7 +713,7 @@ impl Action for Service {
         report.layers.push(Layer {
             knob,
             desired: wanted,
-            file,
+            file: in_file,
             live: loaded.filter(|_| unit.exists()).map(|l| self.part(l)),
             process: running.map(|(_, now)| self.part(now)),
             source,

@@ -7,12 +7,17 @@
 #![deny(clippy::disallowed_methods)]
 
 mod args;
+mod check;
 mod command;
 mod copy;
+mod cpu_affinity;
 mod cpu_online;
+pub mod disk;
 mod file;
 mod file_attributes;
 mod file_content;
+mod io_scheduler;
+mod ionice;
 pub mod knob;
 mod limits;
 mod lineinfile;
@@ -20,9 +25,12 @@ mod ping;
 mod python_regex;
 mod registry;
 mod seen;
+mod service;
 mod stat;
 mod sysctl;
 mod sysfs;
+mod systemd;
+mod systemd_dropin;
 mod template;
 mod tmpfiles;
 mod transparent_hugepage;

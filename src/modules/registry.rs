@@ -7,19 +7,26 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     // tuning
     &super::sysctl::SPEC,
     &super::limits::SPEC,
+    &super::io_scheduler::SPEC,
     &super::transparent_hugepage::SPEC,
     &super::sysfs::SPEC,
+    &super::cpu_affinity::SPEC,
+    &super::ionice::SPEC,
     &super::cpu_online::SPEC,
+    &super::systemd_dropin::SPEC,
     // files
     &super::template::SPEC,
     &super::copy::SPEC,
     &super::file::SPEC,
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
-    // commands
+    // packages and services
+    &super::service::SPEC,
+    &super::systemd::SPEC,
+    // commands and checks
+    &super::check::SPEC,
     &super::command::COMMAND,
     &super::command::SHELL,
-    // checks
     &super::ping::SPEC,
 ];
 

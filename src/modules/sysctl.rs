@@ -419,6 +419,11 @@ impl Action for Sysctl {
     }
 }
 
+/// Where the kernel shows a setting, by its name.
+pub fn live_path_of(name: &str) -> String {
+    live_path(&key_path(name))
+}
+
 fn live_path(path: &str) -> String {
     format!("/proc/sys/{path}")
 }
