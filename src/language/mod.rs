@@ -3,9 +3,28 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod adhoc;
+mod common;
+pub mod expressions;
+pub mod keywords;
+mod known_modules;
+mod load;
 pub mod node;
+mod notify;
+mod play;
 pub mod program;
+mod role;
+mod shape;
+pub mod short_form;
+mod task;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 pub mod yaml;
+
+pub use adhoc::adhoc;
+pub use load::{Include, load, load_included};
 
 pub use node::{Entry, Mapping, Node, Text, Yaml};
 pub use program::{Block, Common, Item, Loop, LoopKind, Play, Program, Role, Task};

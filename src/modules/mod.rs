@@ -8,23 +8,35 @@
 
 mod args;
 mod check;
+mod command;
+mod copy;
 mod cpu_affinity;
 mod cpu_online;
 pub mod disk;
+mod file;
+mod file_attributes;
+mod file_content;
 mod io_scheduler;
 mod ionice;
 pub mod knob;
 mod limits;
+mod lineinfile;
+mod ping;
+mod python_regex;
 mod registry;
 mod seen;
+mod service;
+mod stat;
 mod sysctl;
 mod sysfs;
+mod systemd;
 mod systemd_dropin;
+mod template;
 mod tmpfiles;
 mod transparent_hugepage;
 pub mod unit;
 
-pub use args::{ArgError, Args, check_node, coerce};
+pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{REGISTRY, find};
 pub use seen::{Seen, Stop};
 
@@ -155,6 +167,15 @@ pub trait Prepare {
     fn file(&self, src: &str) -> Result<(String, Vec<u8>), ArgError>;
     /// All files below a directory of the controller (searched for like [`Prepare::file`]): relative paths.
     fn tree(&self, src: &str) -> Result<(String, Vec<String>), ArgError>;
+    /// The permission bits (0o7777) of the controller's file that [`Prepare::file`] finds for `src`, or with
+    /// `template` [`Prepare::template`]: for `mode: preserve`.
+    fn mode(&self, src: &str, template: bool) -> Result<u32, ArgError> {
+        let _ = template;
+        Err(ArgError::new(
+            "mode",
+            format!("`preserve` needs the mode of `{src}`, which is not known here"),
+        ))
+    }
     /// A template of the controller (`templates/` ...), rendered for this host.
     fn template(&self, src: &str, options: &crate::template::FileOptions, dest: &str) -> Result<Vec<u8>, ArgError>;
     /// The start of the run, UTC, `2026-11-22T14:02:11Z`.

@@ -14,7 +14,19 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::ionice::SPEC,
     &super::cpu_online::SPEC,
     &super::systemd_dropin::SPEC,
-    // checks
+    // files
+    &super::template::SPEC,
+    &super::copy::SPEC,
+    &super::file::SPEC,
+    &super::lineinfile::SPEC,
+    &super::stat::SPEC,
+    // packages and services
+    &super::service::SPEC,
+    &super::systemd::SPEC,
+    // commands and checks
+    &super::command::COMMAND,
+    &super::command::SHELL,
+    &super::ping::SPEC,
     &super::check::SPEC,
 ];
 

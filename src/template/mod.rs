@@ -22,8 +22,8 @@ pub enum Found {
     Trusted(Arc<Node>),
     /// Data (facts, results, values already templated): never a template.
     Data(Arc<Value>),
-    /// An object of the engine (`hostvars`).
-    Object(minijinja::Value),
+    /// Another set of variables (`hostvars`).
+    Scope(Arc<dyn Scope>),
     /// A result that is not there yet; reaching it makes the evaluation fail with [`ErrorKind::Unknown`].
     Unknown(String),
 }
@@ -73,4 +73,27 @@ pub struct TemplateError {
     /// The place in the source: of a YAML string, or of a template file that was added to the source map.
     pub span: Option<Span>,
     pub diagnostic: Box<Diagnostic>,
+}
+
+pub struct Templar;
+impl Templar {
+    pub fn resolve(&self, _: &Node, _: &Arc<dyn Scope>) -> Result<Option<Value>, TemplateError> {
+        Ok(None)
+    }
+    pub fn condition(&self, _: &Node, _: &Arc<dyn Scope>) -> Result<bool, TemplateError> {
+        Ok(true)
+    }
+    pub fn expression(&self, _: &Node, _: &Arc<dyn Scope>) -> Result<Value, TemplateError> {
+        Ok(Value::Null)
+    }
+    pub fn file(
+        &self,
+        _: &str,
+        _: &str,
+        _: &FileOptions,
+        _: &[String],
+        _: &Arc<dyn Scope>,
+    ) -> Result<String, TemplateError> {
+        Ok(String::new())
+    }
 }

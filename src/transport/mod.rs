@@ -1,6 +1,8 @@
 //! The only part that touches a host. A [`Peer`] is data in, data out: a [`Request`] of probes and ops, a
 //! [`Response`] of observations and outcomes.
 
+pub mod fake;
+
 use crate::host::{Observation, Op, Outcome, Probe};
 use serde::{Deserialize, Serialize};
 use std::future::Future;

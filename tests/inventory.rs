@@ -1,0 +1,13 @@
+//! Inventories, patterns and precedence, against real Ansible.
+
+#[path = "inventory/cases.rs"]
+mod cases;
+#[path = "language/oracle.rs"]
+mod oracle;
+
+#[path = "inventory/against_ansible.rs"]
+mod against_ansible;
+#[path = "inventory/messages.rs"]
+mod messages;
+#[path = "inventory/ours.rs"]
+mod ours;
