@@ -339,7 +339,7 @@ impl Check {
                     true,
                 ));
                 if let Some(cpus) = cpus {
-                    let now = knob::threads(&process.cpus);
+                    let now = knob::threads(&process.cpus, cpus);
                     let wanted = cpu_text(cpus);
                     let holds = now == wanted;
                     out.push(Verdict::new(format!("CPUs of {name}"), wanted, now, holds).process());

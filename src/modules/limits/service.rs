@@ -267,6 +267,7 @@ impl Action for Service {
             file.set(directive.directive, &assignments);
         }
         let mut edits = Edits::default();
+        let outdated = unit.is_outdated(&path, file.is_there());
         report = file.settle(&unit, &mut edits, report);
         let Some(target) = target else {
             return Ok(edits.decision(report.msg(format!("{path} sets no {}", directive.directive))));
@@ -298,7 +299,7 @@ impl Action for Service {
                 && loaded.is_none_or(|loaded| self.part(loaded) == wanted)
             {
                 report = report.warn(format!(
-                    "process {pid} of {} still has {} {}: it started before the change; restart it",
+                    "process {pid} of {} has {} {}, not {wanted}: a restart gives it the new limit, unless a container allows no more",
                     unit.name,
                     directive.item,
                     self.part(now)
@@ -306,7 +307,7 @@ impl Action for Service {
             }
         }
         let (in_file, source) = match (own, loaded) {
-            (_, Some(loaded)) if unit.exists() && !unit.needs_reload() => (
+            (_, Some(loaded)) if unit.exists() && !outdated => (
                 Some(self.part(loaded)),
                 if own.is_some_and(|own| own == loaded) {
                     Some(path.clone())
