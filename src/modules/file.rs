@@ -280,9 +280,7 @@ impl File {
     /// Attributes and times of something that exists; `path` is where it really is.
     fn attributes_of(&self, path: &str, stat: &Stat, key: &str, seen: &Seen<'_>) -> Result<Step, Stop> {
         let mut step = Step {
-            report: self
-                .attributes
-                .describe_after(describe(Report::new().with(key, self.path.as_str()), stat), Some(stat)),
+            report: describe(Report::new().with(key, self.path.as_str()), stat),
             ..Step::default()
         };
         step.attributes(self.attributes.difference(path, stat));
@@ -375,12 +373,9 @@ impl File {
             }
         }
         let mut step = Step {
-            report: self.attributes.describe_after(
-                Report::new()
-                    .with("path", self.path.as_str())
-                    .with("state", "directory"),
-                None,
-            ),
+            report: Report::new()
+                .with("path", self.path.as_str())
+                .with("state", "directory"),
             ..Step::default()
         };
         for path in missing.into_iter().rev() {
@@ -478,10 +473,7 @@ impl File {
                 return self.fail(format!("the directory `{parent}` does not exist"));
             }
             let mut step = Step {
-                report: self.attributes.describe_after(
-                    Report::new().with("dest", self.path.as_str()).with("state", "file"),
-                    None,
-                ),
+                report: Report::new().with("dest", self.path.as_str()).with("state", "file"),
                 ..Step::default()
             };
             step.deltas.push(Delta {
