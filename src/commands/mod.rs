@@ -8,6 +8,8 @@ mod extra_vars;
 mod inventory;
 mod lab;
 mod lint;
+mod scope;
+mod template;
 mod vars;
 
 pub use disk::Disk;
@@ -44,6 +46,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     match cli.command {
         Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
+        Command::Template(args) => template::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
         Command::Lab(args) => lab::run(&session, args.command),
         Command::Doc(args) => doc::run(&session, &args),
