@@ -9,6 +9,8 @@ mod inventory;
 mod lab;
 mod lint;
 mod play;
+mod scope;
+mod template;
 mod vars;
 
 pub use disk::Disk;
@@ -47,10 +49,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Diff(args) => play::with(&session, |config| args.options(config)),
         Command::Verify(args) => play::with(&session, |config| args.options(config)),
         Command::Run(args) => play::with(&session, |config| args.options(config)),
-        Command::Template(args) => play::template(&session, &args),
         Command::Facts(args) => play::facts(&session, &args),
         Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
+        Command::Template(args) => template::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
         Command::Lab(args) => lab::run(&session, args.command),
         Command::Doc(args) => doc::run(&session, &args),

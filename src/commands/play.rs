@@ -394,54 +394,6 @@ fn module(pattern: &str, module: &str, inventory: Vec<String>, extra_vars: Vec<c
     }
 }
 
-/// `template`: renders a file with a host's variables, exactly as the module of that name would write it.
-pub fn template(session: &Session, args: &crate::cli::TemplateArgs) -> Exit {
-    match rendered(session, args) {
-        Ok(text) => {
-            session.console.print(&text);
-            Exit::Done
-        }
-        Err(diagnostics) => session.tell(&diagnostics),
-    }
-}
-
-fn rendered(session: &Session, args: &crate::cli::TemplateArgs) -> Result<String, Vec<Diagnostic>> {
-    let config = session.config()?;
-    let host = args.host.as_deref().unwrap_or("localhost");
-    let options = module(
-        host,
-        "setup",
-        args.inventory.sources(&config),
-        args.inventory.extra_vars()?,
-    );
-    let Prepared::Run(run) = prepare(session, &options)? else {
-        return Ok(String::new());
-    };
-    let bytes = session.files.read(&args.file).map_err(|error| {
-        vec![Diagnostic::error(Code::FILE, format!("cannot read `{}`", args.file)).note(error.to_string())]
-    })?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| vec![Diagnostic::error(Code::FILE, format!("`{}` is not UTF-8", args.file))])?;
-    let directory = args.file.rsplit_once('/').map_or(".", |(directory, _)| directory);
-    let local = [
-        ("template_path", args.file.clone()),
-        ("template_fullpath", session.files.absolute(&args.file)),
-        ("template_destpath", String::new()),
-        ("template_run_date", run.shared.now.clone()),
-    ];
-    let scope = crate::engine::run::scope_of(&run, host, &local)?;
-    run.shared
-        .templar
-        .file(
-            &args.file,
-            &text,
-            &template::FileOptions::default(),
-            &[directory.to_owned()],
-            &scope,
-        )
-        .map_err(|error| vec![*error.diagnostic])
-}
-
 /// `facts`: gathers and prints them, one JSON object by host.
 pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
     let config = match session.config() {

@@ -140,39 +140,6 @@ pub fn check(run: &Run) -> Result<(), Vec<Diagnostic>> {
     plan(run).map(|_| ())
 }
 
-/// The variables of a host as a task of the first play would see them, with `local` on top; no facts.
-pub fn scope_of(run: &Run, host: &str, local: &[(&str, String)]) -> Result<Arc<dyn Scope>, Vec<Diagnostic>> {
-    let planned = plan(run)?;
-    let Some(first) = planned.first() else {
-        return Ok(Arc::new(crate::template::Nothing));
-    };
-    let hosts = [host.to_owned()];
-    let magic = Arc::new(play_magic(run, &first.play.play, &hosts, &hosts));
-    let fleet = Fleet {
-        produced: HashMap::new(),
-        skipping: false,
-        lost: BTreeSet::new(),
-        board: Arc::default(),
-    };
-    let (runs, _) = prepare(run, first, &hosts, &magic, &fleet)?;
-    let Some(host) = runs.first() else {
-        return Ok(Arc::new(crate::template::Nothing));
-    };
-    let mut scope = scope(
-        &host.layers,
-        &first.play,
-        Produced::default(),
-        &Pos::default(),
-        None,
-        &fleet.board,
-    );
-    let local = local
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), Arc::new(Value::from(value.as_str()))));
-    scope.local = Arc::new(local.collect());
-    Ok(Arc::new(scope))
-}
-
 /// A play for `--list-*`.
 pub struct Outline {
     pub path: String,
@@ -703,8 +670,26 @@ fn layers(
     facts_expected: bool,
 ) -> HostLayers {
     let inventory = &run.inventory;
+    HostLayers {
+        name: host.to_owned(),
+        defaults,
+        low: inventory
+            .host_layers(host, &planned.adjacent)
+            .into_iter()
+            .map(|l| l.vars)
+            .collect(),
+        high,
+        extra: run.extra.clone(),
+        magic: host_magic(inventory, host),
+        play_magic: magic.clone(),
+        facts_expected,
+    }
+}
+
+/// Variables of a host that nothing overrides.
+pub(crate) fn host_magic(inventory: &Inventory, host: &str) -> HashMap<String, Arc<Value>> {
     let group_names: Vec<&str> = inventory.group_names(host);
-    let own = [
+    [
         ("inventory_hostname", Value::from(host)),
         ("inventory_hostname_short", Value::from(Inventory::short_name(host))),
         ("group_names", Value::from(group_names)),
@@ -716,24 +701,10 @@ fn layers(
             "inventory_dir",
             inventory.inventory_dir(host).map_or(Value::Null, Value::from),
         ),
-    ];
-    HostLayers {
-        name: host.to_owned(),
-        defaults,
-        low: inventory
-            .host_layers(host, &planned.adjacent)
-            .into_iter()
-            .map(|l| l.vars)
-            .collect(),
-        high,
-        extra: run.extra.clone(),
-        magic: own
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), Arc::new(value)))
-            .collect(),
-        play_magic: magic.clone(),
-        facts_expected,
-    }
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), Arc::new(value)))
+    .collect()
 }
 
 /// A `vars_files` entry: a file, or a list of which the first that exists is taken.

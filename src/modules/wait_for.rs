@@ -20,7 +20,11 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         ArgSpec::new("host", ArgKind::Str, "Where the port is, seen from the host.").default("127.0.0.1"),
         ArgSpec::new("port", ArgKind::Int, "The TCP port."),
         ArgSpec::new("path", ArgKind::Path, "The file."),
-        ArgSpec::new("search_regex", ArgKind::Str, "What the file, or what the port says first, must hold (Python's syntax)."),
+        ArgSpec::new(
+            "search_regex",
+            ArgKind::Str,
+            "What the file, or what the port says first, must hold (Python's syntax).",
+        ),
         ArgSpec::new("state", ArgKind::Str, "`started` or `present`, `stopped` or `absent`.")
             .choices(&["absent", "drained", "present", "started", "stopped"])
             .default("started"),
@@ -29,7 +33,11 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         ArgSpec::new("sleep", ArgKind::Int, "Seconds between looks.").default("1"),
         ArgSpec::new("connect_timeout", ArgKind::Int, "Seconds for one connection.").default("5"),
         ArgSpec::new("msg", ArgKind::Str, "What to say if it takes too long."),
-        ArgSpec::new("active_connection_states", ArgKind::List, "For `drained` (not supported yet)."),
+        ArgSpec::new(
+            "active_connection_states",
+            ArgKind::List,
+            "For `drained` (not supported yet).",
+        ),
         ArgSpec::new("exclude_hosts", ArgKind::List, "For `drained` (not supported yet)."),
     ],
     free_form: None,
@@ -57,7 +65,10 @@ pub static SPEC: ModuleSpec = ModuleSpec {
 
 #[derive(Debug)]
 enum Target {
-    Port { host: String, port: u16 },
+    Port {
+        host: String,
+        port: u16,
+    },
     Path(String),
     /// Only time.
     Nothing,
@@ -203,14 +214,21 @@ impl WaitFor {
             .with("state", self.state.as_str())
             .with("port", port)
             .with("path", path)
-            .with("search_regex", self.search.as_ref().map_or(Value::Null, |s| Value::from(s.text.as_str())))
+            .with(
+                "search_regex",
+                self.search
+                    .as_ref()
+                    .map_or(Value::Null, |s| Value::from(s.text.as_str())),
+            )
             .with("match_groups", Vec::<String>::new())
             .with("match_groupdict", Map::new())
             .with("elapsed", elapsed)
     }
 
     fn matched(&self, report: Report, text: &[u8]) -> Option<Report> {
-        let Some(search) = &self.search else { return Some(report) };
+        let Some(search) = &self.search else {
+            return Some(report);
+        };
         let groups = search.regex.search(text).ok()??;
         let value = |group: &Option<Vec<u8>>| match group {
             Some(bytes) => Value::from(String::from_utf8_lossy(bytes).into_owned()),
@@ -266,7 +284,12 @@ impl WaitFor {
             .as_ref()
             .map_or(("", String::new()), |s| (s.grep.0, s.grep.1.clone()));
         let seconds = [self.delay, self.timeout, self.sleep, self.connect_timeout].map(|n| n.to_string());
-        let head = ["sh".to_owned(), "-c".to_owned(), format!("check() {{ {check}; }}\n{LOOP}"), "sh".to_owned()];
+        let head = [
+            "sh".to_owned(),
+            "-c".to_owned(),
+            format!("check() {{ {check}; }}\n{LOOP}"),
+            "sh".to_owned(),
+        ];
         let tail = [host, port, path, flags.to_owned(), regex];
         Op::Exec(Exec {
             argv: head.into_iter().chain(seconds).chain(tail).collect(),
@@ -336,7 +359,10 @@ impl Action for WaitFor {
                 None => format!("waited {} s for {} in vain", self.timeout, self.wanted()),
             }),
             NO_TOOL => fail("the host has neither bash nor nc to connect with".to_owned()),
-            rc => fail(format!("waiting failed with status {rc}: {}", exec.stderr.text().trim())),
+            rc => fail(format!(
+                "waiting failed with status {rc}: {}",
+                exec.stderr.text().trim()
+            )),
         }
     }
 }

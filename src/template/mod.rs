@@ -258,19 +258,6 @@ impl Inner {
     }
 }
 
-/// A scope without variables.
-#[derive(Debug)]
-pub struct Nothing;
-
-impl Scope for Nothing {
-    fn lookup(&self, _: &str) -> Found {
-        Found::Missing
-    }
-    fn names(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-
 /// Variables laid over those of another scope.
 #[derive(Debug)]
 pub struct Overlay {
