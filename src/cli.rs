@@ -6,6 +6,7 @@
 use crate::commands::config::Config;
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::event::Mode;
+use crate::lab::{MAX_NODES, Release};
 use crate::report::MessageFormat;
 use crate::transport::Method;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
@@ -93,6 +94,7 @@ pub enum Command {
     Template(TemplateArgs),
     Vars(VarsArgs),
     Facts(Box<FactsArgs>),
+    Lab(LabArgs),
     Doc(DocArgs),
     Completions(CompletionsArgs),
 }
@@ -558,6 +560,86 @@ pub struct FactsArgs {
     pub connection: ConnectionArgs,
     #[command(flatten)]
     pub become_: BecomeArgs,
+}
+
+/// Real nodes on this machine: up in seconds, gone without a trace
+///
+/// Each node is a Debian with systemd, sshd, RabbitMQ and a data disk of its own, in a network of its own. Needs root
+/// on Debian or Ubuntu, and installs what it needs.
+///
+/// Besides root, nodes have two users to try --become with: `deploy` (sudo asks for a password) and `ops` (it does
+/// not). All passwords are `rmqplay-lab`; ssh takes only the lab's key.
+///
+/// net.* settings are each node's own. vm.*, fs.*, kernel.*, transparent huge pages, CPUs and I/O schedulers are of
+/// this machine's one kernel: `up` notes them, `down` puts them back.
+#[derive(Debug, Args)]
+#[command(after_long_help = examples!(
+    "  rmqplay lab demo                                    the whole story, on three nodes\n",
+    "  rmqplay lab up --nodes 5 --release bookworm\n",
+    "  rmqplay diff playbooks/site.yml -i inventories/lab  the three nodes of a plain `lab up`\n",
+    "  rmqplay diff playbooks/site.yml -i /var/lib/rmqplay-lab/inventory  whatever nodes there are\n",
+    "  rmqplay lab ssh mq-1 systemctl status rabbitmq-server\n",
+    "  rmqplay lab down\n",
+))]
+pub struct LabArgs {
+    #[command(subcommand)]
+    pub command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Start the nodes, or those that are missing; remove those that are too many
+    Up(LabUpArgs),
+    /// Stop and remove all nodes, and put the kernel's settings back
+    Down {
+        /// Remove the cached images and the lab's key, too
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Show the nodes
+    Status,
+    /// Run a command on a node, or a shell
+    Ssh {
+        /// Name (mq-1) or number (1)
+        node: String,
+        /// Log in as this user (root, deploy, ops)
+        #[arg(short, long, value_name = "USER", default_value = "root")]
+        login: String,
+        /// As of ssh: joined by spaces and run by the node's shell
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Three nodes, a dry run, an apply with post-checks, and an apply that changes nothing
+    Demo {
+        /// trixie (Debian 13, RabbitMQ 4.0) or bookworm (Debian 12, RabbitMQ 3.10)
+        #[arg(
+            long,
+            value_enum,
+            default_value_t,
+            value_name = "RELEASE",
+            hide_possible_values = true
+        )]
+        release: Release,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LabUpArgs {
+    /// How many
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
+    pub nodes: u8,
+    /// trixie (Debian 13, RabbitMQ 4.0) or bookworm (Debian 12, RabbitMQ 3.10)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "RELEASE",
+        hide_possible_values = true
+    )]
+    pub release: Release,
+    /// Without RabbitMQ (and without Python): nodes to be bootstrapped
+    #[arg(long)]
+    pub bare: bool,
 }
 
 /// Tell what modules do and take

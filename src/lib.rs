@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod engine;
 pub mod host;
 pub mod inventory;
+pub mod lab;
 pub mod language;
 pub mod modules;
 pub mod report;

@@ -1,8 +1,12 @@
 //! The real binary, under full control of its environment: help, usage errors, exit codes, answers of the
 //! commands that touch no host.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "cli/environment.rs"]
 mod environment;
+#[path = "cli/files.rs"]
+mod files;
 
 use environment::Environment;
 use insta::assert_snapshot;
@@ -21,6 +25,7 @@ fn help_is_pinned() {
         "template",
         "vars",
         "facts",
+        "lab",
         "doc",
         "completions",
     ] {

@@ -105,6 +105,43 @@ impl Files for Disk {
     }
 }
 
+/// The disk, and one file that is not on it: a playbook made of the command line.
+pub struct WithText {
+    pub path: String,
+    pub text: String,
+}
+
+impl Files for WithText {
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        if path == self.path {
+            Ok(self.text.clone().into_bytes())
+        } else {
+            Disk.read(path)
+        }
+    }
+    fn exists(&self, path: &str) -> bool {
+        path == self.path || Disk.exists(path)
+    }
+    fn is_dir(&self, path: &str) -> bool {
+        path != self.path && Disk.is_dir(path)
+    }
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        Disk.list(path)
+    }
+    fn absolute(&self, path: &str) -> String {
+        Disk.absolute(path)
+    }
+    fn env(&self, name: &str) -> Option<String> {
+        Disk.env(name)
+    }
+    fn pipe(&self, command: &str) -> io::Result<Vec<u8>> {
+        Disk.pipe(command)
+    }
+    fn create(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        Disk.create(path, content)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -37,7 +37,11 @@ fn document(text: &str, sources: &SourceMap, diagnostics: &mut Vec<Diagnostic>) 
         Some(Node {
             yaml: Yaml::Map(mapping),
             ..
-        }) => mapping.entries.into_iter().map(|e| (e.key, Arc::new(e.value))).collect(),
+        }) => mapping
+            .entries
+            .into_iter()
+            .map(|e| (e.key, Arc::new(e.value)))
+            .collect(),
         Some(other) if !broken => {
             diagnostics.push(
                 Diagnostic::error(Code::USAGE, "extra variables must be a mapping of names to values")
@@ -61,7 +65,11 @@ fn pairs(text: &str, sources: &SourceMap, diagnostics: &mut Vec<Diagnostic>) -> 
                         .help("write `name=value`; quote a value with blanks: `-e 'name=\"a b\"'`"),
                 );
             }
-            form.pairs.entries.into_iter().map(|e| (e.key, Arc::new(e.value))).collect()
+            form.pairs
+                .entries
+                .into_iter()
+                .map(|e| (e.key, Arc::new(e.value)))
+                .collect()
         }
         Err(diagnostic) => {
             diagnostics.push(*diagnostic);

@@ -6,6 +6,11 @@ pub mod disk;
 mod doc;
 mod extra_vars;
 mod inventory;
+mod lab;
+mod lint;
+mod play;
+mod scope;
+mod template;
 mod vars;
 
 pub use disk::Disk;
@@ -24,6 +29,9 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
+/// The inventory where none is named: this machine, without SSH.
+const DEFAULT_INVENTORY: &str = "inventories/local.yml";
+
 /// Runs the command line `args` (the program's name first).
 pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(args) {
@@ -37,11 +45,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let session = Session::new(&cli);
     match cli.command {
+        Command::Apply(args) => play::with(&session, |config| args.options(config)),
+        Command::Diff(args) => play::with(&session, |config| args.options(config)),
+        Command::Verify(args) => play::with(&session, |config| args.options(config)),
+        Command::Run(args) => play::with(&session, |config| args.options(config)),
+        Command::Facts(args) => play::facts(&session, &args),
+        Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
+        Command::Template(args) => template::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
+        Command::Lab(args) => lab::run(&session, args.command),
         Command::Doc(args) => doc::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
-        _ => Exit::Usage,
     }
 }
 
@@ -116,7 +131,11 @@ impl Session {
 
     /// The configuration that holds here.
     pub fn config(&self) -> Result<Config, Vec<Diagnostic>> {
-        Config::find(&self.files, &self.sources)
+        let mut config = Config::find(&self.files, &self.sources)?;
+        if config.inventory.is_empty() && self.files.exists(DEFAULT_INVENTORY) {
+            config.inventory.push(DEFAULT_INVENTORY.to_owned());
+        }
+        Ok(config)
     }
 
     /// Writes diagnostics to standard error. [`Exit::Usage`] if an error is among them, or
@@ -161,7 +180,10 @@ impl Session {
         limit: Option<&str>,
         allow_empty: bool,
     ) -> Result<Vec<HostName>, Exit> {
-        let limit = match limit.map(|text| Limit::parse(text, &self.files, &self.sources)).transpose() {
+        let limit = match limit
+            .map(|text| Limit::parse(text, &self.files, &self.sources))
+            .transpose()
+        {
             Ok(limit) => limit,
             Err(diagnostic) => return Err(self.tell(&[diagnostic])),
         };

@@ -1,7 +1,7 @@
 //! The stable codes. A code is never reused for another mistake; each one's text is pinned by a test.
 
 /// `E0xx` language and inventory, `E1xx` templates and variables, `E2xx` connections, `E3xx` tasks on hosts,
-/// `E4xx` refusals of guards, `W0xx` warnings.
+/// `E4xx` refusals of guards, `E5xx` the lab, `W0xx` warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub &'static str);
 
@@ -60,6 +60,8 @@ impl Code {
     pub const NOT_CONVERGED: Code = Code("E302");
     /// A file changed between look and write; it was left alone.
     pub const GUARD: Code = Code("E310");
+    /// The lab on this machine cannot be started, reached or taken down.
+    pub const LAB: Code = Code("E500");
     /// The command line cannot be understood.
     pub const USAGE: Code = Code("E900");
     /// `rmqplay.toml` cannot be understood.

@@ -115,7 +115,7 @@ impl<'s> Dispatcher<'s> {
             while let Some(index) = batch.ready.pop_front() {
                 self.step(&mut batch, runs, index, board, targets, limits);
                 if batch.ready.is_empty() {
-                    batch.wake(runs, board);
+                    batch.wake(board);
                 }
             }
             if batch.busy == 0 {
@@ -129,7 +129,7 @@ impl<'s> Dispatcher<'s> {
                 continue;
             }
             (self.sink)(Event::Progress {
-                done: runs.iter().filter(|r| r.state != State::Running).count() as u64,
+                done: batch.done as u64,
                 total: runs.len() as u64,
                 busy: batch.busy,
             });
@@ -157,7 +157,7 @@ impl<'s> Dispatcher<'s> {
                     self.count(&host, &answer, connect_ms);
                     let Some(index) = batch.index_of(&host) else { continue };
                     let mut out = Vec::new();
-                    let first = batch.first(runs) == Some(index);
+                    let first = batch.first() == Some(index);
                     let before = batch.fatal.clone();
                     let mut world = World {
                         least: batch.least(),
@@ -208,7 +208,7 @@ impl<'s> Dispatcher<'s> {
             }
         }
         let mut out = Vec::new();
-        let first = batch.first(runs) == Some(index);
+        let first = batch.first() == Some(index);
         let least = if batch.released.remove(&index) {
             None
         } else {
@@ -245,12 +245,8 @@ impl<'s> Dispatcher<'s> {
             Next::Wait(condition) => batch.waiting.push((index, condition)),
             Next::Done => {}
         }
-        let lost = runs
-            .iter()
-            .filter(|r| matches!(r.state, State::Failed | State::Unreachable))
-            .count();
-        if lost > batch.lost {
-            batch.lost = lost;
+        if batch.settle(index, &runs[index]) {
+            let lost = batch.lost;
             if let Some(most) = limits.max_fail_percentage
                 && schedule::too_many(lost + limits.lost_before, runs.len(), most)
                 && batch.end.stop.is_none()
@@ -266,7 +262,7 @@ impl<'s> Dispatcher<'s> {
             }
         }
         batch.finish_tasks(batch.least().as_ref(), self.sink);
-        batch.wake(runs, board);
+        batch.wake(board);
     }
 
     fn relay(&mut self, batch: &mut Batch, runs: &[HostRun], index: usize, out: Vec<Out>) {
@@ -444,7 +440,12 @@ struct Batch {
     fatal: Option<Pos>,
     end_after: Option<Pos>,
     last_failure: Option<Pos>,
+    /// Hosts that are through, and those of them that failed or cannot be reached.
+    done: usize,
     lost: usize,
+    states: Vec<State>,
+    /// The first host that is not lost; only ever moves on.
+    first: usize,
     tasks: BTreeMap<Pos, u64>,
     released: std::collections::HashSet<usize>,
     end: BatchEnd,
@@ -463,7 +464,10 @@ impl Batch {
             fatal: None,
             end_after: None,
             last_failure: None,
+            done: 0,
             lost: 0,
+            states: vec![State::Running; runs.len()],
+            first: 0,
             tasks: BTreeMap::new(),
             released: std::collections::HashSet::new(),
             end: BatchEnd::default(),
@@ -474,9 +478,23 @@ impl Batch {
         self.index.get(host).copied()
     }
 
-    fn first(&self, runs: &[HostRun]) -> Option<usize> {
-        runs.iter()
-            .position(|r| matches!(r.state, State::Running | State::Done))
+    fn first(&mut self) -> Option<usize> {
+        while matches!(self.states.get(self.first), Some(State::Failed | State::Unreachable)) {
+            self.first += 1;
+        }
+        (self.first < self.states.len()).then_some(self.first)
+    }
+
+    /// Takes note of how a host stands; whether it is newly lost.
+    fn settle(&mut self, index: usize, run: &HostRun) -> bool {
+        let Some(old) = self.states.get_mut(index).filter(|old| **old != run.state) else {
+            return false;
+        };
+        *old = run.state;
+        self.done += 1;
+        let lost = matches!(run.state, State::Failed | State::Unreachable);
+        self.lost += usize::from(lost);
+        lost
     }
 
     fn least(&self) -> Option<Pos> {
@@ -515,12 +533,12 @@ impl Batch {
     }
 
     /// Moves hosts whose condition holds now to the ready ones.
-    fn wake(&mut self, runs: &[HostRun], board: &Blackboard) {
+    fn wake(&mut self, board: &Blackboard) {
         if self.waiting.is_empty() {
             return;
         }
         let least = self.least();
-        let first = self.first(runs);
+        let first = self.first();
         let mut still = Vec::new();
         for (index, condition) in std::mem::take(&mut self.waiting) {
             let holds = match &condition {

@@ -13,6 +13,7 @@ use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered};
 use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
+use crate::engine::ledger;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
@@ -23,7 +24,7 @@ use crate::language::Task;
 use crate::modules::{self, Action, Change, Decision, Failure, Kind, Report, Seen, Settle, Stop};
 use crate::transport::{CallError, CallErrorKind, Reply, Request, Response, RunAs, Step};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What a host wants next.
@@ -151,12 +152,38 @@ pub struct HostRun {
     in_flight: Option<InFlight>,
     /// How often the connection was lost.
     losses: u32,
+    ledger: Ledger,
     /// Dry run: something would change or cannot be known.
     touched: bool,
     fatal_done: Option<Pos>,
 }
 
+/// What the host has written down of handlers to run, see `ledger`.
+#[derive(Default)]
+struct Ledger {
+    /// The play has handlers and the host has not been asked yet.
+    unread: bool,
+    /// What stands there.
+    written: BTreeSet<String>,
+    /// Of that, what this play has no handler for: left for the play that has.
+    foreign: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// The op that writes these names down, if that is not what stands there.
+    fn note(&mut self, names: BTreeSet<String>) -> Option<Op> {
+        if self.written == names {
+            return None;
+        }
+        self.written = names;
+        Some(ledger::write(&self.written))
+    }
+}
+
 struct InFlight {
+    /// An op of the ledger goes before the task's.
+    noted: bool,
+    /// The task's ops. One of the ledger may follow: what it came to does not matter.
     ops: usize,
     probes: Vec<Probe>,
 }
@@ -204,6 +231,10 @@ impl HostRun {
     pub fn new(name: String, play: Arc<PlayRun>, layers: Arc<HostLayers>, produced: Produced, skipping: bool) -> Self {
         let only_checks = play.shared.mode == Mode::Verify;
         let facts_pending = play.gather_facts;
+        let ledger = Ledger {
+            unread: !only_checks && !play.play.handlers.is_empty(),
+            ..Ledger::default()
+        };
         let mut produced = produced;
         if facts_pending {
             produced.facts = None;
@@ -226,6 +257,7 @@ impl HostRun {
             current: None,
             in_flight: None,
             losses: 0,
+            ledger,
             touched: false,
             fatal_done: None,
         }
@@ -341,7 +373,13 @@ impl HostRun {
     }
 
     fn step_task(&mut self, world: &mut World<'_>) -> Flow {
+        self.read_ledger(world);
         let Some(task) = self.walk.current() else {
+            // Handlers that needed no op (or ran as nobody expected) are still to be struck off.
+            let notes = self.play.shared.mode == Mode::Apply && !self.ledger.unread && !self.walk.has_failed();
+            if notes && self.ledger.written != self.pending() {
+                return Flow::Leave(self.call(Vec::new(), Vec::new(), world));
+            }
             self.state = if self.walk.has_failed() {
                 State::Failed
             } else {
@@ -367,6 +405,35 @@ impl HostRun {
             }
         }
         self.work(world)
+    }
+
+    /// The names of the handlers that are to run.
+    fn pending(&self) -> BTreeSet<String> {
+        let own = self.walk.notified.iter().filter_map(|i| self.walk.handler_name(*i));
+        own.chain(self.ledger.foreign.iter().cloned()).collect()
+    }
+
+    /// Takes up what an earlier run left behind, once the host has told.
+    fn read_ledger(&mut self, world: &mut World<'_>) {
+        if !self.ledger.unread {
+            return;
+        }
+        let Some(observation) = self.cache.fresh.get(&ledger::probe()) else {
+            return;
+        };
+        self.ledger.unread = false;
+        self.ledger.written = ledger::parse(observation);
+        for name in self.ledger.written.clone() {
+            let handlers = self.walk.handlers_for(&name);
+            if handlers.is_empty() {
+                self.ledger.foreign.insert(name);
+            } else {
+                let text =
+                    format!("handler `{name}` was notified by an earlier run that did not get to it; it runs now");
+                world.out.push(Out::Warning { pos: None, text });
+                self.walk.notified.extend(handlers);
+            }
+        }
     }
 
     /// Starts a task: selection by tags, whom to become, loop items.
@@ -642,19 +709,21 @@ impl HostRun {
             Ok(response) => response,
             Err(error) => return self.call_failed(error, &flight, world),
         };
-        let mut replies = response.replies.into_iter();
-        let outcomes: Vec<Outcome> = replies
-            .by_ref()
+        let (did, seen): (Vec<Reply>, Vec<Reply>) =
+            response.replies.into_iter().partition(|r| matches!(r, Reply::Did(_)));
+        let outcomes: Vec<Outcome> = did
+            .into_iter()
+            .skip(usize::from(flight.noted))
             .take(flight.ops)
-            .map(|r| match r {
-                Reply::Did(outcome) => outcome,
-                Reply::Seen(_) => Outcome::failed("the host answered something else than was asked"),
+            .filter_map(|r| match r {
+                Reply::Did(outcome) => Some(outcome),
+                Reply::Seen(_) => None,
             })
             .collect();
         self.executions += outcomes.iter().filter(|o| o.status != Status::NotRun).count() as u64;
         let all_done = outcomes.iter().all(Outcome::is_done);
         if all_done {
-            for (probe, reply) in flight.probes.into_iter().zip(replies) {
+            for (probe, reply) in flight.probes.into_iter().zip(seen) {
                 if let Reply::Seen(observation) = reply {
                     self.cache.fresh.insert(probe, observation);
                 }
@@ -875,16 +944,8 @@ impl HostRun {
                 .ok()
                 .flatten()
                 .unwrap_or(false);
-        let notify: Vec<String> = task
-            .notify
-            .iter()
-            .flat_map(|n| match evaluation.resolve(n) {
-                Ok(Some(Value::Array(list))) => list.iter().map(modules::plain).collect(),
-                Ok(Some(value)) => vec![modules::plain(&value)],
-                _ => Vec::new(),
-            })
-            .collect();
         drop(evaluation);
+        let notify = self.notifies(&task, &scope);
 
         let value = Arc::new(Value::Object(summary.value.clone()));
         if let Some(name) = &task.register {
@@ -1104,18 +1165,24 @@ impl HostRun {
                 wanted.push(probe);
             }
         }
+        if self.ledger.unread && !self.cache.fresh.contains_key(&ledger::probe()) {
+            wanted.push(ledger::probe());
+        }
+        let (before, after) = self.ledger_ops(!ops.is_empty());
+        let count = ops.len();
+        let ops: Vec<Op> = before.iter().cloned().chain(ops).chain(after).collect();
         if !ops.is_empty() {
             self.cache.expire();
         }
         ahead::extend(self, world.board, &mut wanted);
         let steps = ops
-            .iter()
-            .cloned()
+            .into_iter()
             .map(Step::Op)
             .chain(wanted.iter().cloned().map(Step::Probe))
             .collect();
         self.in_flight = Some(InFlight {
-            ops: ops.len(),
+            noted: before.is_some(),
+            ops: count,
             probes: wanted,
         });
         Next::Call(Request {
@@ -1123,6 +1190,45 @@ impl HostRun {
             steps,
             op_limit_s: self.play.shared.options.task_timeout_s,
         })
+    }
+
+    /// The ledger's part of a message: before a task's ops what they will notify, after a handler's that it has
+    /// run.
+    fn ledger_ops(&mut self, acts: bool) -> (Option<Op>, Option<Op>) {
+        if self.play.shared.mode != Mode::Apply || self.ledger.unread && !acts {
+            return (None, None);
+        }
+        let pending = self.pending();
+        if !acts {
+            return (None, self.ledger.note(pending));
+        }
+        let Some(run) = &self.current else { return (None, None) };
+        let notified = self.notifies(&run.task, &run.scope);
+        if self.walk.section() == Section::Handler && notified.is_empty() {
+            let mut rest = pending;
+            if let Some(name) = self.walk.current_handler().and_then(|i| self.walk.handler_name(i)) {
+                rest.remove(&name);
+            }
+            return (None, self.ledger.note(rest));
+        }
+        let handlers = notified.iter().flat_map(|n| self.walk.handlers_for(n));
+        let names = pending
+            .into_iter()
+            .chain(handlers.filter_map(|i| self.walk.handler_name(i)))
+            .collect();
+        (self.ledger.note(names), None)
+    }
+
+    /// The names a task notifies.
+    fn notifies(&self, task: &Task, scope: &Arc<TaskScope>) -> Vec<String> {
+        let evaluation = self.evaluation(scope.clone());
+        let values = task.notify.iter().filter_map(|n| evaluation.resolve(n).ok().flatten());
+        values
+            .flat_map(|value| match value {
+                Value::Array(list) => list.iter().map(modules::plain).collect(),
+                value => vec![modules::plain(&value)],
+            })
+            .collect()
     }
 
     /// From now on as this user; what another user saw is of no use.

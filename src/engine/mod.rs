@@ -11,6 +11,7 @@
 //! | `ahead` | yes | what following tasks will look at |
 //! | `overlay` | yes | the dry run's memory |
 //! | `vars` | yes | layers of variables, `hostvars` |
+//! | `ledger` | yes | handlers still to run, written down on the host |
 //! | `result` | yes | what a task came to |
 //! | `event` | yes | the stream of events |
 
@@ -20,6 +21,7 @@ pub mod dispatcher;
 mod evaluate;
 pub mod event;
 pub mod host_run;
+mod ledger;
 pub mod overlay;
 mod result;
 pub mod run;

@@ -321,6 +321,27 @@ impl Walk {
         }
     }
 
+    /// The handler that the current task is, or is part of.
+    pub fn current_handler(&self) -> Option<usize> {
+        self.stack.iter().rev().find_map(|f| match f {
+            Frame::Handlers { index } => Some(*index),
+            _ => None,
+        })
+    }
+
+    /// What a handler is called: by its name, else by the first topic it listens to.
+    pub fn handler_name(&self, index: usize) -> Option<String> {
+        let text = |node: &crate::language::Node| node.as_str().map(str::to_owned);
+        match self.play.handlers.get(index)? {
+            Item::Task(task) => task.name.as_ref().or(task.listen.first()).and_then(text),
+            Item::Block(block) => block
+                .name
+                .as_ref()
+                .and_then(text)
+                .or_else(|| block.listen.first().cloned()),
+        }
+    }
+
     /// Whether the current task is a handler that only may have been notified (dry run).
     pub fn is_maybe(&self) -> bool {
         match self.stack.last() {

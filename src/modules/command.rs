@@ -9,7 +9,10 @@ use std::collections::BTreeMap;
 
 const RETURNS: &[(&str, &str)] = &[
     ("cmd", "the command: a list for `command`, a string for `shell`"),
-    ("rc", "exit status; 128 + n after signal n, 127 for a command that was not found"),
+    (
+        "rc",
+        "exit status; 128 + n after signal n, 127 for a command that was not found",
+    ),
     ("stdout", "standard output"),
     ("stderr", "standard error"),
     ("stdout_lines", "standard output by lines"),
@@ -22,13 +25,25 @@ const RETURNS: &[(&str, &str)] = &[
 const CMD: ArgSpec = ArgSpec::new("cmd", ArgKind::Str, "The command.");
 const CHDIR: ArgSpec = ArgSpec::new("chdir", ArgKind::Path, "Directory to run it in.");
 const CREATES: ArgSpec = ArgSpec::new("creates", ArgKind::Path, "Do not run it if this path (a glob) exists.");
-const REMOVES: ArgSpec = ArgSpec::new("removes", ArgKind::Path, "Do not run it if this path (a glob) does not exist.");
+const REMOVES: ArgSpec = ArgSpec::new(
+    "removes",
+    ArgKind::Path,
+    "Do not run it if this path (a glob) does not exist.",
+);
 const EXECUTABLE: ArgSpec = ArgSpec::new("executable", ArgKind::Path, "The shell; `/bin/sh` if unset.");
-const STDIN: ArgSpec = ArgSpec::new("stdin", ArgKind::Str, "Text for standard input; without it, input is empty.");
+const STDIN: ArgSpec = ArgSpec::new(
+    "stdin",
+    ArgKind::Str,
+    "Text for standard input; without it, input is empty.",
+);
 const STDIN_ADD_NEWLINE: ArgSpec =
     ArgSpec::new("stdin_add_newline", ArgKind::Bool, "Put a newline after `stdin`.").default("true");
-const STRIP_EMPTY_ENDS: ArgSpec =
-    ArgSpec::new("strip_empty_ends", ArgKind::Bool, "Take newlines off the ends of stdout and stderr.").default("true");
+const STRIP_EMPTY_ENDS: ArgSpec = ArgSpec::new(
+    "strip_empty_ends",
+    ArgKind::Bool,
+    "Take newlines off the ends of stdout and stderr.",
+)
+.default("true");
 
 pub static COMMAND: ModuleSpec = ModuleSpec {
     name: "command",
@@ -48,7 +63,12 @@ pub static COMMAND: ModuleSpec = ModuleSpec {
         STDIN,
         STDIN_ADD_NEWLINE,
         STRIP_EMPTY_ENDS,
-        ArgSpec::new("expand_argument_vars", ArgKind::Bool, "Replace variables and `~` in the arguments.").default("true"),
+        ArgSpec::new(
+            "expand_argument_vars",
+            ArgKind::Bool,
+            "Replace variables and `~` in the arguments.",
+        )
+        .default("true"),
     ],
     free_form: Some("cmd"),
     open: false,
@@ -103,12 +123,20 @@ pub static SHELL: ModuleSpec = ModuleSpec {
     ahead,
 };
 
+/// A path that decides whether the command runs.
+struct Condition {
+    /// As the user wrote it.
+    written: String,
+    /// Seen from `chdir`.
+    path: String,
+}
+
 struct Run {
     /// As the return value shows it.
     cmd: Value,
     exec: Exec,
-    creates: Option<String>,
-    removes: Option<String>,
+    creates: Option<Condition>,
+    removes: Option<Condition>,
     strip: bool,
     check_mode: bool,
 }
@@ -127,7 +155,11 @@ fn command(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
         return Err(ArgError::task("`command` needs a command"));
     }
     let cmd = Value::from(words.clone());
-    let argv = if args.bool("expand_argument_vars") { expanded(words) } else { words };
+    let argv = if args.bool("expand_argument_vars") {
+        expanded(words)
+    } else {
+        words
+    };
     run(args, controller, cmd, argv)
 }
 
@@ -183,12 +215,14 @@ fn shell(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgEr
 fn run(args: &Args, controller: &dyn Prepare, cmd: Value, argv: Vec<String>) -> Result<Box<dyn Action>, ArgError> {
     let chdir = args.str("chdir").map(str::to_owned);
     let inside = |name: &str| {
-        let path = args.str(name)?;
-        Some(match &chdir {
-            Some(dir) if !path.starts_with('/') && !path.starts_with('~') => {
-                format!("{}/{path}", dir.trim_end_matches('/'))
-            }
-            _ => path.to_owned(),
+        let written = args.str(name)?;
+        let path = match &chdir {
+            Some(dir) if !written.starts_with(['/', '~']) => format!("{}/{written}", dir.trim_end_matches('/')),
+            _ => written.to_owned(),
+        };
+        Some(Condition {
+            written: written.to_owned(),
+            path,
         })
     };
     let stdin = args.str("stdin").map(|text| {
@@ -214,7 +248,11 @@ fn run(args: &Args, controller: &dyn Prepare, cmd: Value, argv: Vec<String>) -> 
 
 fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
     let path = |name: &str| args.get(name)?.as_str().filter(|p| p.starts_with('/'));
-    ["creates", "removes"].into_iter().filter_map(path).map(exists).collect()
+    ["creates", "removes"]
+        .into_iter()
+        .filter_map(path)
+        .map(exists)
+        .collect()
 }
 
 fn exists(path: &str) -> Probe {
@@ -232,7 +270,11 @@ fn expanded(words: Vec<String>) -> Vec<String> {
         return words;
     }
     let line: Vec<String> = words.iter().map(|w| shell_word(w)).collect();
-    vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("exec {}", line.join(" "))]
+    vec![
+        "/bin/sh".to_owned(),
+        "-c".to_owned(),
+        format!("exec {}", line.join(" ")),
+    ]
 }
 
 fn shell_word(word: &str) -> String {
@@ -277,7 +319,10 @@ fn shell_word(word: &str) -> String {
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if is_name {
             let written = &rest[at..=at + length];
-            out.push_str(&format!("\"${{{name}-{}}}\"", written.replace('$', r"\$").replace('}', r"\}")));
+            out.push_str(&format!(
+                "\"${{{name}-{}}}\"",
+                written.replace('$', r"\$").replace('}', r"\}")
+            ));
             rest = &after[length..];
         } else {
             out.push_str("'$'");
@@ -290,29 +335,30 @@ fn shell_word(word: &str) -> String {
 
 impl Action for Run {
     fn probes(&self) -> Vec<Probe> {
-        self.creates.iter().chain(&self.removes).map(|p| exists(p)).collect()
+        let conditions = self.creates.iter().chain(&self.removes);
+        conditions.map(|c| exists(&c.path)).collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         let verb = if self.check_mode { "Would" } else { "Did" };
-        let there = |path: &str| {
-            Ok::<_, Stop>(match seen.get(&exists(path))? {
+        let there = |condition: &Condition| {
+            Ok::<_, Stop>(match seen.get(&exists(&condition.path))? {
                 Observation::Stat(stat) => stat.is_some(),
                 Observation::List(list) => !list.is_empty(),
                 _ => false,
             })
         };
         let mut reason = None;
-        if let Some(path) = &self.creates
-            && there(path)?
+        if let Some(condition) = &self.creates
+            && there(condition)?
         {
-            reason = Some((path, "exists"));
+            reason = Some((&condition.written, "exists"));
         }
         if reason.is_none()
-            && let Some(path) = &self.removes
-            && !there(path)?
+            && let Some(condition) = &self.removes
+            && !there(condition)?
         {
-            reason = Some((path, "does not exist"));
+            reason = Some((&condition.written, "does not exist"));
         }
         if let Some((path, state)) = reason {
             let stdout = format!("skipped, since {path} {state}");
@@ -391,7 +437,9 @@ pub fn values(result: &ExecResult, strip: bool) -> BTreeMap<String, Value> {
         _ => Value::Null,
     };
     let shown = |t: Option<jiff::Timestamp>| {
-        t.map_or(Value::Null, |t| Value::from(t.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string()))
+        t.map_or(Value::Null, |t| {
+            Value::from(t.strftime("%Y-%m-%d %H:%M:%S.%6f").to_string())
+        })
     };
     BTreeMap::from([
         ("rc".to_owned(), Value::from(result.rc)),
@@ -426,7 +474,9 @@ fn duration(micros: i64) -> String {
 
 /// Python's `splitlines`.
 fn split_lines(text: &str) -> Vec<String> {
-    let breaks = ['\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
+    let breaks = [
+        '\n', '\r', '\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}',
+    ];
     let text = text.replace("\r\n", "\n");
     let mut lines: Vec<String> = text.split(breaks).map(str::to_owned).collect();
     if lines.last().is_some_and(String::is_empty) {

@@ -4,7 +4,9 @@ use super::args::plain;
 use super::file_attributes::{Attributes, Mode, describe, with_file_args};
 use super::file_content::{FileContent, READ_LIMIT, Step, Writing, basename, make_directories, parent_of};
 use super::template::{BACKUP, FOLLOW, FORCE, RETURNS, VALIDATE, ahead};
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
+};
 use crate::host::{Content, Delta, Facet, FileKind, Guard, Observation, Op, Probe, Stat};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -21,18 +23,41 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   id; a file that changed after it was looked at is left alone and the task fails. Not supported yet: \
                   directories with `remote_src`, `local_follow: false`.",
     args: with_file_args![
-        ArgSpec::new("src", ArgKind::Path, "File or directory on the controller; on the host with `remote_src`."),
+        ArgSpec::new(
+            "src",
+            ArgKind::Path,
+            "File or directory on the controller; on the host with `remote_src`."
+        ),
         ArgSpec::new("content", ArgKind::Raw, "The content itself instead of `src`."),
-        ArgSpec::new("dest", ArgKind::Path, "Where it goes on the host: a file, or a directory.").required(),
+        ArgSpec::new(
+            "dest",
+            ArgKind::Path,
+            "Where it goes on the host: a file, or a directory."
+        )
+        .required(),
         BACKUP,
         FORCE,
         FOLLOW,
         VALIDATE,
         ArgSpec::new("remote_src", ArgKind::Bool, "`src` is on the host.").default("false"),
         ArgSpec::new("checksum", ArgKind::Str, "SHA-1 that `src` must have."),
-        ArgSpec::new("directory_mode", ArgKind::Mode, "Permissions of directories that are made."),
-        ArgSpec::new("local_follow", ArgKind::Bool, "Follow symlinks below `src`; only `true` is supported yet.").default("true"),
-        ArgSpec::new("decrypt", ArgKind::Bool, "Decrypt a `src` from a vault (not supported yet).").default("true"),
+        ArgSpec::new(
+            "directory_mode",
+            ArgKind::Mode,
+            "Permissions of directories that are made."
+        ),
+        ArgSpec::new(
+            "local_follow",
+            ArgKind::Bool,
+            "Follow symlinks below `src`; only `true` is supported yet."
+        )
+        .default("true"),
+        ArgSpec::new(
+            "decrypt",
+            ArgKind::Bool,
+            "Decrypt a `src` from a vault (not supported yet)."
+        )
+        .default("true"),
     ],
     free_form: None,
     open: false,
@@ -63,7 +88,10 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
     let dest = args.need("dest")?;
     let directory_mode = args.str("directory_mode").map(Mode::parse).transpose()?;
     if args.opt_bool("local_follow") == Some(false) {
-        return Err(ArgError::new("local_follow", "not supported yet: `local_follow: false`"));
+        return Err(ArgError::new(
+            "local_follow",
+            "not supported yet: `local_follow: false`",
+        ));
     }
     let preserve = args.str("mode") == Some("preserve");
     let explicit = match args.str("mode") {
@@ -85,8 +113,10 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
         (None, None) => return Err(ArgError::task("`copy` needs `src` or `content`")),
         (None, Some(content)) => {
             if dest.ends_with('/') {
-                return Err(ArgError::new("dest", "`content` goes to a file, and `dest` is a directory")
-                    .help("write the name of the file"));
+                return Err(
+                    ArgError::new("dest", "`content` goes to a file, and `dest` is a directory")
+                        .help("write the name of the file"),
+                );
             }
             file.content = Content::from(match content {
                 Value::Object(_) | Value::Array(_) => python_json(content),
@@ -148,8 +178,11 @@ fn check(args: &Args, content: &Content) -> Result<(), ArgError> {
 
 fn plaintext(path: &str, bytes: Vec<u8>, args: &Args) -> Result<Content, ArgError> {
     if args.bool("decrypt") && bytes.starts_with(b"$ANSIBLE_VAULT;") {
-        return Err(ArgError::new("src", format!("not supported yet: `{path}` is encrypted with ansible-vault"))
-            .help("`decrypt: false` copies it as it is"));
+        return Err(ArgError::new(
+            "src",
+            format!("not supported yet: `{path}` is encrypted with ansible-vault"),
+        )
+        .help("`decrypt: false` copies it as it is"));
     }
     Ok(Content::from(bytes))
 }
@@ -223,7 +256,9 @@ impl Action for Copy {
             return self.file.probes();
         }
         let directories = self.directories.iter().map(Probe::stat_follow);
-        directories.chain(self.files.iter().flat_map(FileContent::probes)).collect()
+        directories
+            .chain(self.files.iter().flat_map(FileContent::probes))
+            .collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
@@ -281,7 +316,10 @@ impl Action for OnHost {
             _ => seen.stat_follow(&self.src)?,
         };
         let Some(source) = source else {
-            return Err(Stop::Fail(Failure::new(format!("`{}` does not exist on the host", self.src))));
+            return Err(Stop::Fail(Failure::new(format!(
+                "`{}` does not exist on the host",
+                self.src
+            ))));
         };
         if source.kind == FileKind::Directory {
             return Err(Stop::Fail(Failure::new(format!(
@@ -298,7 +336,10 @@ impl Action for OnHost {
             return self.large(&source, file, seen);
         }
         let Observation::Content(Some(content)) = seen.get(&self.read_source())? else {
-            return Err(Stop::Fail(Failure::new(format!("`{}` is not a regular file", self.src))));
+            return Err(Stop::Fail(Failure::new(format!(
+                "`{}` is not a regular file",
+                self.src
+            ))));
         };
         self.verify(&content.sha1())?;
         file.content = content;
@@ -348,7 +389,10 @@ impl OnHost {
         };
         let text = |probe: Probe| match seen.get(&probe)? {
             Observation::Text(text) => Ok(text),
-            _ => Err(Stop::Fail(Failure::new(format!("`{}` is not a regular file", self.src)))),
+            _ => Err(Stop::Fail(Failure::new(format!(
+                "`{}` is not a regular file",
+                self.src
+            )))),
         };
         if self.checksum.is_some() {
             self.verify(&text(hash(&self.src, "sha1"))?.unwrap_or_default())?;
@@ -358,8 +402,13 @@ impl OnHost {
             path = format!("{}/{}", path.trim_end_matches('/'), basename(&self.src));
         }
         let old = seen.stat_follow(&path)?;
-        if !file.force && let Some(old) = &old {
-            let report = describe(Report::new().with("dest", path.as_str()).msg("file already exists"), old);
+        if !file.force
+            && let Some(old) = &old
+        {
+            let report = describe(
+                Report::new().with("dest", path.as_str()).msg("file already exists"),
+                old,
+            );
             return Ok(Decision::Keep(report));
         }
         let wanted = text(hash(&self.src, "sha256"))?;
@@ -390,7 +439,9 @@ impl OnHost {
             && let Some(current) = &current
         {
             let backup = super::file_content::backup_path(&path, current, &file.writing.now);
-            step.report.values.insert("backup_file".to_owned(), Value::from(backup.clone()));
+            step.report
+                .values
+                .insert("backup_file".to_owned(), Value::from(backup.clone()));
             step.ops.push(Op::Copy {
                 source: path.clone(),
                 path: backup,

@@ -17,18 +17,48 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   Unlike Ansible's: every change of mode, owner and group is in the diff, also below a directory with \
                   `recurse`; timestamps are compared in whole seconds; times are those of the host's time zone.",
     args: with_file_args![
-        ArgSpec::new("path", ArgKind::Path, "The path on the host.").required().aliases(&["dest", "name"]),
-        ArgSpec::new("state", ArgKind::Str, "What is to be there.")
-            .choices(&["absent", "directory", "file", "hard", "link", "touch"]),
+        ArgSpec::new("path", ArgKind::Path, "The path on the host.")
+            .required()
+            .aliases(&["dest", "name"]),
+        ArgSpec::new("state", ArgKind::Str, "What is to be there.").choices(&[
+            "absent",
+            "directory",
+            "file",
+            "hard",
+            "link",
+            "touch"
+        ]),
         ArgSpec::new("src", ArgKind::Path, "What a `link` or `hard` link points to."),
-        ArgSpec::new("recurse", ArgKind::Bool, "Owner, group and mode for everything below a directory.").default("false"),
-        ArgSpec::new("force", ArgKind::Bool, "Make links to what does not exist, and in the place of files.").default("false"),
+        ArgSpec::new(
+            "recurse",
+            ArgKind::Bool,
+            "Owner, group and mode for everything below a directory."
+        )
+        .default("false"),
+        ArgSpec::new(
+            "force",
+            ArgKind::Bool,
+            "Make links to what does not exist, and in the place of files."
+        )
+        .default("false"),
         ArgSpec::new("follow", ArgKind::Bool, "Attributes are those of a link's target.").default("true"),
-        ArgSpec::new("access_time", ArgKind::Str, "`preserve`, `now`, or a time in `access_time_format`."),
+        ArgSpec::new(
+            "access_time",
+            ArgKind::Str,
+            "`preserve`, `now`, or a time in `access_time_format`."
+        ),
         ArgSpec::new("access_time_format", ArgKind::Str, "How `access_time` is written.").default("%Y%m%d%H%M.%S"),
-        ArgSpec::new("modification_time", ArgKind::Str, "`preserve`, `now`, or a time in `modification_time_format`."),
-        ArgSpec::new("modification_time_format", ArgKind::Str, "How `modification_time` is written.")
-            .default("%Y%m%d%H%M.%S"),
+        ArgSpec::new(
+            "modification_time",
+            ArgKind::Str,
+            "`preserve`, `now`, or a time in `modification_time_format`."
+        ),
+        ArgSpec::new(
+            "modification_time_format",
+            ArgKind::Str,
+            "How `modification_time` is written."
+        )
+        .default("%Y%m%d%H%M.%S"),
     ],
     free_form: None,
     open: false,
@@ -146,7 +176,8 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
 
 fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
     let path = ["path", "dest", "name"].iter().find_map(|n| args.get(*n)?.as_str());
-    path.map(|p| vec![Probe::stat(p), Probe::stat_follow(parent_of(p))]).unwrap_or_default()
+    path.map(|p| vec![Probe::stat(p), Probe::stat_follow(parent_of(p))])
+        .unwrap_or_default()
 }
 
 /// What is removed up to this size (bytes) is kept for the way back.
@@ -227,7 +258,9 @@ impl File {
             Wanted::Directory => ("directory".to_owned(), vec![self.make_directory(&self.path)]),
             Wanted::Absent => ("absent".to_owned(), vec![self.remove(true)]),
             Wanted::Link => {
-                let Some(src) = &self.src else { return Err(Stop::CannotKnow(why.to_owned())) };
+                let Some(src) = &self.src else {
+                    return Err(Stop::CannotKnow(why.to_owned()));
+                };
                 (format!("link to {src}"), vec![self.make_link(src, true)])
             }
             Wanted::Touch => ("file".to_owned(), vec![self.set_times(None, None)]),
@@ -247,7 +280,9 @@ impl File {
     /// Attributes and times of something that exists; `path` is where it really is.
     fn attributes_of(&self, path: &str, stat: &Stat, key: &str, seen: &Seen<'_>) -> Result<Step, Stop> {
         let mut step = Step {
-            report: describe(Report::new().with(key, self.path.as_str()), stat),
+            report: self
+                .attributes
+                .describe_after(describe(Report::new().with(key, self.path.as_str()), stat), Some(stat)),
             ..Step::default()
         };
         step.attributes(self.attributes.difference(path, stat));
@@ -305,7 +340,9 @@ impl File {
     }
 
     fn directory(&self, stat: Option<Stat>, seen: &Seen<'_>) -> Result<Decision, Stop> {
-        let Some(stat) = stat else { return self.new_directory(seen) };
+        let Some(stat) = stat else {
+            return self.new_directory(seen);
+        };
         let found = self.followed(stat, seen)?;
         match found {
             Some(stat) if stat.kind == FileKind::Directory => {
@@ -338,7 +375,12 @@ impl File {
             }
         }
         let mut step = Step {
-            report: Report::new().with("path", self.path.as_str()).with("state", "directory"),
+            report: self.attributes.describe_after(
+                Report::new()
+                    .with("path", self.path.as_str())
+                    .with("state", "directory"),
+                None,
+            ),
             ..Step::default()
         };
         for path in missing.into_iter().rev() {
@@ -391,7 +433,9 @@ impl File {
 
     fn absent(&self, stat: Option<Stat>, seen: &Seen<'_>) -> Result<Decision, Stop> {
         let report = Report::new().with("path", self.path.as_str()).with("state", "absent");
-        let Some(stat) = stat else { return Ok(Decision::Keep(report)) };
+        let Some(stat) = stat else {
+            return Ok(Decision::Keep(report));
+        };
         let before = match &stat.target {
             Some(target) => format!("link to {target}"),
             None => state(&stat).to_owned(),
@@ -434,7 +478,10 @@ impl File {
                 return self.fail(format!("the directory `{parent}` does not exist"));
             }
             let mut step = Step {
-                report: Report::new().with("dest", self.path.as_str()).with("state", "file"),
+                report: self.attributes.describe_after(
+                    Report::new().with("dest", self.path.as_str()).with("state", "file"),
+                    None,
+                ),
                 ..Step::default()
             };
             step.deltas.push(Delta {
@@ -493,8 +540,11 @@ impl File {
         );
         if !self.force && self.src.is_some() && target.is_none() && !planned {
             return Err(Stop::Fail(
-                Failure::new(format!("`{}`, the target of the link, does not exist", self.resolved(&src)))
-                    .help("`force: true` makes the link all the same"),
+                Failure::new(format!(
+                    "`{}`, the target of the link, does not exist",
+                    self.resolved(&src)
+                ))
+                .help("`force: true` makes the link all the same"),
             ));
         }
         let mut step = Step {
@@ -510,7 +560,11 @@ impl File {
         if self.attributes_wanted() {
             match (self.follow, &target, &stat) {
                 (true, Some(target), _) => {
-                    let path = if step.ops.is_empty() { self.path.clone() } else { self.resolved(&src) };
+                    let path = if step.ops.is_empty() {
+                        self.path.clone()
+                    } else {
+                        self.resolved(&src)
+                    };
                     step.attributes(self.attributes.difference(&path, target));
                     step.attributes(self.attributes.extra(&path, true, seen)?);
                 }
@@ -542,17 +596,26 @@ impl File {
 
     /// Whether what is there may give way to a link.
     fn replaceable(&self, stat: Option<&Stat>, what: &str, seen: &Seen<'_>) -> Result<(), Stop> {
-        let Some(stat) = stat.filter(|s| s.kind != FileKind::Link) else { return Ok(()) };
+        let Some(stat) = stat.filter(|s| s.kind != FileKind::Link) else {
+            return Ok(());
+        };
         if !self.force {
             return Err(Stop::Fail(
-                Failure::new(format!("`{}` is a {}, which does not give way to {what}", self.path, state(stat)))
-                    .help("`force: true` replaces it"),
+                Failure::new(format!(
+                    "`{}` is a {}, which does not give way to {what}",
+                    self.path,
+                    state(stat)
+                ))
+                .help("`force: true` replaces it"),
             ));
         }
         if stat.kind == FileKind::Directory {
             let listing = seen.exec(&["ls", "-A", "--", &self.path])?;
             if !listing.stdout.as_bytes().is_empty() || !listing.ok() {
-                return self.fail(format!("the directory `{}` is not empty, it does not give way to {what}", self.path));
+                return self.fail(format!(
+                    "the directory `{}` is not empty, it does not give way to {what}",
+                    self.path
+                ));
             }
         }
         Ok(())
@@ -574,7 +637,8 @@ impl File {
         if stat.is_some_and(|s| s.kind == FileKind::Directory) {
             step.ops.push(rmdir(&self.path));
         }
-        step.ops.push(self.make_link(src, stat.is_some_and(|s| s.kind != FileKind::Directory)));
+        step.ops
+            .push(self.make_link(src, stat.is_some_and(|s| s.kind != FileKind::Directory)));
         match stat {
             None => step.undo.push(self.remove(false)),
             Some(Stat {

@@ -197,13 +197,19 @@ impl Attributes {
         for (n, name) in ["seuser", "serole", "setype", "selevel"].into_iter().enumerate() {
             let Some(value) = args.str(name) else { continue };
             if value == "_default" {
-                return Err(ArgError::new(name, format!("not supported yet: `_default` for `{name}`")));
+                return Err(ArgError::new(
+                    name,
+                    format!("not supported yet: `_default` for `{name}`"),
+                ));
             }
             selinux.push((name, n, value.to_owned()));
         }
         let flags = args.str("attributes").filter(|f| !f.is_empty());
         if let Some(flags) = flags
-            && !flags.trim_start_matches(['+', '-', '=']).chars().all(|c| c.is_ascii_alphabetic())
+            && !flags
+                .trim_start_matches(['+', '-', '='])
+                .chars()
+                .all(|c| c.is_ascii_alphabetic())
         {
             return Err(ArgError::new("attributes", format!("`{flags}` are no file attributes"))
                 .help("write them as `chattr` takes them, `+i`"));
@@ -249,10 +255,13 @@ impl Attributes {
                 group,
                 follow: stat.kind != FileKind::Link,
             };
-            found.ops.push(chown(owner.map(str::to_owned), group.map(str::to_owned)));
             found
-                .undo
-                .push(chown(owner.map(|_| stat.uid.to_string()), group.map(|_| stat.gid.to_string())));
+                .ops
+                .push(chown(owner.map(str::to_owned), group.map(str::to_owned)));
+            found.undo.push(chown(
+                owner.map(|_| stat.uid.to_string()),
+                group.map(|_| stat.gid.to_string()),
+            ));
         }
         if let Some(mode) = self.mode_from(stat)
             && mode != stat.mode
@@ -299,6 +308,54 @@ impl Attributes {
         owner.into_iter().chain(group).chain(mode).collect()
     }
 
+    /// What is known beforehand of a path once its attributes are right: `owner group mode uid gid`, ids only where
+    /// they stay or are given as numbers. `before`: what is there now.
+    #[must_use]
+    pub fn describe_after(&self, mut report: Report, before: Option<&Stat>) -> Report {
+        let mut set = |key: &str, value: Option<serde_json::Value>| {
+            match value {
+                Some(value) => report.values.insert(key.to_owned(), value),
+                None => report.values.remove(key),
+            };
+        };
+        for (wanted, name, id, key, id_key) in [
+            (
+                &self.owner,
+                before.map(|s| &s.owner),
+                before.map(|s| s.uid),
+                "owner",
+                "uid",
+            ),
+            (
+                &self.group,
+                before.map(|s| &s.group),
+                before.map(|s| s.gid),
+                "group",
+                "gid",
+            ),
+        ] {
+            let (name, id) = match (wanted, name, id) {
+                (None, Some(name), Some(id)) => (Some(shown(name, id)), Some(id)),
+                (Some(wanted), Some(name), Some(id)) if is_user(wanted, name, id) => (Some(shown(name, id)), Some(id)),
+                (Some(wanted), ..) => match wanted.parse::<u32>() {
+                    Ok(id) => (None, Some(id)),
+                    Err(_) => (Some(wanted.clone()), None),
+                },
+                _ => (None, None),
+            };
+            set(key, name.map(Into::into));
+            set(id_key, id.map(Into::into));
+        }
+        let mode = match before {
+            Some(stat) => Some(self.mode_from(stat).unwrap_or(stat.mode)),
+            None => self.mode_new(report.values.get("state").is_some_and(|s| s == "directory")),
+        };
+        if let Some(mode) = mode {
+            report = report.with("mode", format!("{mode:04o}"));
+        }
+        report
+    }
+
     /// SELinux context and `chattr` flags, which take looks of their own. `exists`: there is something at `path` now.
     pub fn extra(&self, path: &str, exists: bool, seen: &Seen<'_>) -> Result<Difference, Stop> {
         self.selinux_as_it_is(path, exists, seen)?;
@@ -308,7 +365,11 @@ impl Attributes {
             Some((operator @ ("+" | "-" | "="), flags)) => (operator, flags),
             _ => ("=", wanted.as_str()),
         };
-        let current = if exists { current_flags(path, seen)? } else { String::new() };
+        let current = if exists {
+            current_flags(path, seen)?
+        } else {
+            String::new()
+        };
         let right = match operator {
             "+" => flags.chars().all(|f| current.contains(f)),
             "-" => !flags.chars().any(|f| current.contains(f)),
@@ -333,7 +394,11 @@ impl Attributes {
             return Ok(());
         }
         let context = if exists {
-            seen.exec(&["stat", "-c", "%C", "--", path])?.stdout.text().trim().to_owned()
+            seen.exec(&["stat", "-c", "%C", "--", path])?
+                .stdout
+                .text()
+                .trim()
+                .to_owned()
         } else {
             String::new()
         };
@@ -342,8 +407,12 @@ impl Attributes {
         for (name, part, wanted) in &self.selinux {
             if parts.get(*part) != Some(&wanted.as_str()) {
                 return Err(Stop::Fail(
-                    Failure::new(format!("not supported yet: changing the SELinux context of `{path}` (`{name}`)"))
-                        .help(format!("it is `{context}`; set it with `semanage fcontext` and `restorecon`")),
+                    Failure::new(format!(
+                        "not supported yet: changing the SELinux context of `{path}` (`{name}`)"
+                    ))
+                    .help(format!(
+                        "it is `{context}`; set it with `semanage fcontext` and `restorecon`"
+                    )),
                 ));
             }
         }

@@ -103,6 +103,9 @@ impl Writing {
             .then_some(old_hash.as_deref())
             .flatten()
             .map(|hash| backup_path(path, hash, &self.now));
+        if !matches!(before, Before::Unknown(_)) {
+            step.report = self.attributes.describe_after(Report::new(), existing);
+        }
         if let Some(backup) = &backup {
             step.report = std::mem::take(&mut step.report).with("backup_file", backup.as_str());
         }
@@ -145,7 +148,9 @@ impl Writing {
     /// The content is right: only attributes.
     pub fn keep(&self, path: &str, stat: &Stat, seen: &Seen<'_>) -> Result<Step, Stop> {
         let mut step = Step {
-            report: describe(Report::new(), stat),
+            report: self
+                .attributes
+                .describe_after(describe(Report::new(), stat), Some(stat)),
             ..Step::default()
         };
         step.attributes(self.attributes.difference(path, stat));
@@ -201,8 +206,11 @@ fn hash(path: &str) -> Probe {
 }
 
 fn content_delta(path: &str, before: &Before, after: &Content) -> Delta {
-    let text = |c: &Content| (c.as_bytes().len() as u64 <= READ_LIMIT && std::str::from_utf8(c.as_bytes()).is_ok()).then(|| c.clone());
-    let size = |bytes: u64, hash: &str| Facet::Value(format!("{bytes} bytes, sha256 {}", hash.get(..12).unwrap_or(hash)));
+    let text = |c: &Content| {
+        (c.as_bytes().len() as u64 <= READ_LIMIT && std::str::from_utf8(c.as_bytes()).is_ok()).then(|| c.clone())
+    };
+    let size =
+        |bytes: u64, hash: &str| Facet::Value(format!("{bytes} bytes, sha256 {}", hash.get(..12).unwrap_or(hash)));
     let summary = |c: &Content| size(c.as_bytes().len() as u64, &c.sha256());
     let (before, after) = match (before, text(after)) {
         (Before::Absent, Some(after)) => (Facet::Absent, Facet::Text(after)),
@@ -270,7 +278,11 @@ impl FileContent {
             && name != last
             && (!last.contains('.') || last.ends_with(".d"))
         {
-            probes.extend(probes_of(&format!("{}/{name}", self.dest), self.is_large(), self.follow));
+            probes.extend(probes_of(
+                &format!("{}/{name}", self.dest),
+                self.is_large(),
+                self.follow,
+            ));
         }
         probes
     }
@@ -278,7 +290,8 @@ impl FileContent {
     pub fn decide(&self, seen: &Seen<'_>) -> Result<Step, Stop> {
         let mut path = self.path();
         let mut found = look(&path, seen)?;
-        if matches!(&found, Found::Some { target, .. } if target.as_ref().is_some_and(|t| t.kind == FileKind::Directory)) {
+        if matches!(&found, Found::Some { target, .. } if target.as_ref().is_some_and(|t| t.kind == FileKind::Directory))
+        {
             let Some(name) = self.basename.as_ref().filter(|_| !self.dest.ends_with('/')) else {
                 return Err(Stop::Fail(Failure::new(format!("`{path}` is a directory"))));
             };
@@ -324,14 +337,17 @@ impl FileContent {
         }
         let Some(stat) = target else {
             // A link that leads nowhere, to be followed: its target is made.
-            return self.writing.write(path, Before::Absent, &self.content, seen).map(|mut step| {
-                for op in &mut step.ops {
-                    if let Op::Write { guard, .. } = op {
-                        *guard = None;
+            return self
+                .writing
+                .write(path, Before::Absent, &self.content, seen)
+                .map(|mut step| {
+                    for op in &mut step.ops {
+                        if let Op::Write { guard, .. } = op {
+                            *guard = None;
+                        }
                     }
-                }
-                step
-            });
+                    step
+                });
         };
         if stat.kind == FileKind::Directory {
             return Err(Stop::Fail(Failure::new(format!("`{path}` is a directory"))));
@@ -362,8 +378,9 @@ impl FileContent {
                 &self.writing.attributes,
             )),
             Observation::Stat(None) => Err(Stop::Fail(
-                Failure::new(format!("the directory `{parent}` does not exist"))
-                    .help(format!("make it before with `file: {{path: {parent}, state: directory}}`")),
+                Failure::new(format!("the directory `{parent}` does not exist")).help(format!(
+                    "make it before with `file: {{path: {parent}, state: directory}}`"
+                )),
             )),
             Observation::Stat(Some(stat)) if stat.kind != FileKind::Directory => {
                 Err(Stop::Fail(Failure::new(format!("`{parent}` is not a directory"))))
@@ -376,7 +393,8 @@ impl FileContent {
     fn replace_link(&self, path: &str, link: &Stat, seen: &Seen<'_>) -> Result<Step, Stop> {
         let mut step = self.writing.write(path, Before::Absent, &self.content, seen)?;
         let target = link.target.clone().unwrap_or_default();
-        step.deltas.insert(0, Delta::value(path, format!("link to {target}"), "file"));
+        step.deltas
+            .insert(0, Delta::value(path, format!("link to {target}"), "file"));
         step.ops.insert(
             0,
             Op::Remove {
@@ -447,19 +465,19 @@ fn look(path: &str, seen: &Seen<'_>) -> Result<Found, Stop> {
         Observation::Stat(None) => Ok(Found::None),
         Observation::Unknown(why) => Ok(Found::Unknown(why)),
         Observation::Failed(text) => Err(Stop::Fail(Failure::new(text))),
-        Observation::Stat(Some(stat)) if stat.kind == FileKind::Link => {
-            match seen.raw(&Probe::stat_follow(path))? {
-                Observation::Unknown(why) => Ok(Found::Unknown(why)),
-                Observation::Stat(target) => Ok(Found::Some { stat, target }),
-                Observation::Failed(text) => Err(Stop::Fail(Failure::new(text))),
-                _ => Ok(Found::Some { stat, target: None }),
-            }
-        }
+        Observation::Stat(Some(stat)) if stat.kind == FileKind::Link => match seen.raw(&Probe::stat_follow(path))? {
+            Observation::Unknown(why) => Ok(Found::Unknown(why)),
+            Observation::Stat(target) => Ok(Found::Some { stat, target }),
+            Observation::Failed(text) => Err(Stop::Fail(Failure::new(text))),
+            _ => Ok(Found::Some { stat, target: None }),
+        },
         Observation::Stat(Some(stat)) => Ok(Found::Some {
             target: Some(stat.clone()),
             stat,
         }),
-        other => Err(Stop::Fail(Failure::new(format!("unexpected answer for `{path}`: {other:?}")))),
+        other => Err(Stop::Fail(Failure::new(format!(
+            "unexpected answer for `{path}`: {other:?}"
+        )))),
     }
 }
 

@@ -4,7 +4,9 @@ use super::file_attributes::{Attributes, with_file_args};
 use super::file_content::{Before, Step, Writing, make_directories, parent_of};
 use super::python_regex::{Groups, PythonRegex};
 use super::template::{BACKUP, VALIDATE};
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
+};
 use crate::host::{Content, FileKind, Observation, Probe};
 use serde_json::{Map, Value};
 
@@ -20,17 +22,40 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   `create`, missing directories are made with mode 0755; a line added after a last line without a newline \
                   begins a line of its own.",
     args: with_file_args![
-        ArgSpec::new("path", ArgKind::Path, "The file on the host.").required().aliases(&["dest", "destfile", "name"]),
+        ArgSpec::new("path", ArgKind::Path, "The file on the host.")
+            .required()
+            .aliases(&["dest", "destfile", "name"]),
         ArgSpec::new("state", ArgKind::Str, "Whether the line is to be there.")
             .choices(&["absent", "present"])
             .default("present"),
         ArgSpec::new("line", ArgKind::Str, "The line.").aliases(&["value"]),
-        ArgSpec::new("regexp", ArgKind::Str, "Python regular expression for the line to replace or remove.").aliases(&["regex"]),
-        ArgSpec::new("search_string", ArgKind::Str, "Text in the line to replace or remove; no regular expression."),
-        ArgSpec::new("insertafter", ArgKind::Str, "Regular expression, or `EOF`: a new line goes after its last match."),
-        ArgSpec::new("insertbefore", ArgKind::Str, "Regular expression, or `BOF`: a new line goes before its last match."),
-        ArgSpec::new("backrefs", ArgKind::Bool, "`line` holds `\\1`, `\\g<name>` of `regexp`; nothing is added without a match.")
-            .default("false"),
+        ArgSpec::new(
+            "regexp",
+            ArgKind::Str,
+            "Python regular expression for the line to replace or remove."
+        )
+        .aliases(&["regex"]),
+        ArgSpec::new(
+            "search_string",
+            ArgKind::Str,
+            "Text in the line to replace or remove; no regular expression."
+        ),
+        ArgSpec::new(
+            "insertafter",
+            ArgKind::Str,
+            "Regular expression, or `EOF`: a new line goes after its last match."
+        ),
+        ArgSpec::new(
+            "insertbefore",
+            ArgKind::Str,
+            "Regular expression, or `BOF`: a new line goes before its last match."
+        ),
+        ArgSpec::new(
+            "backrefs",
+            ArgKind::Bool,
+            "`line` holds `\\1`, `\\g<name>` of `regexp`; nothing is added without a match."
+        )
+        .default("false"),
         ArgSpec::new("firstmatch", ArgKind::Bool, "The first match counts, not the last.").default("false"),
         ArgSpec::new("create", ArgKind::Bool, "Make the file if there is none.").default("false"),
         BACKUP,
@@ -109,7 +134,9 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
     let line = args.str("line");
     if absent {
         if line.is_none() && !args.given("regexp") && !args.given("search_string") {
-            return Err(ArgError::task("`state: absent` needs `line`, `search_string` or `regexp`"));
+            return Err(ArgError::task(
+                "`state: absent` needs `line`, `search_string` or `regexp`",
+            ));
         }
     } else {
         if line.is_none() {
@@ -133,7 +160,9 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
         (Some(text), _) => Place::After(regex("insertafter", text)?),
         (None, Some(text)) => Place::Before(regex("insertbefore", text)?),
     };
-    let empty = ["regexp", "search_string"].into_iter().find(|n| args.str(n) == Some(""));
+    let empty = ["regexp", "search_string"]
+        .into_iter()
+        .find(|n| args.str(n) == Some(""));
     Ok(Box::new(LineInFile {
         path: args.need("path")?.to_owned(),
         edit: Edit {
@@ -154,8 +183,11 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
 }
 
 fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
-    let path = ["path", "dest", "destfile", "name"].iter().find_map(|n| args.get(*n)?.as_str());
-    path.map(|p| vec![Probe::stat_follow(p), Probe::read(p)]).unwrap_or_default()
+    let path = ["path", "dest", "destfile", "name"]
+        .iter()
+        .find_map(|n| args.get(*n)?.as_str());
+    path.map(|p| vec![Probe::stat_follow(p), Probe::read(p)])
+        .unwrap_or_default()
 }
 
 impl Action for LineInFile {
@@ -216,7 +248,9 @@ impl LineInFile {
             report = report.msg(format!("{} and {ATTRIBUTES_CHANGED}", edited.msg));
         }
         let after = Content::from(&edited.text);
-        let mut step = self.writing.write(&self.path, Before::Content(stat, before), &after, seen)?;
+        let mut step = self
+            .writing
+            .write(&self.path, Before::Content(stat, before), &after, seen)?;
         if let Some(backup) = step.report.values.remove("backup_file") {
             report = report.with("backup", backup);
         }
@@ -252,13 +286,20 @@ impl LineInFile {
         if let Observation::Stat(None) = seen.raw(&Probe::stat_follow(parent))? {
             step = make_directories(parent, None, &Attributes::default());
         }
-        step.then(self.writing.write(&self.path, Before::Absent, &Content::from(edited.text), seen)?);
+        step.then(
+            self.writing
+                .write(&self.path, Before::Absent, &Content::from(edited.text), seen)?,
+        );
         step.report = report;
         Ok(step.into_decision())
     }
 
     fn edit(&self, text: &[u8]) -> Result<Edited, Stop> {
-        let edited = if self.absent { self.edit.absent(text) } else { self.edit.present(text) };
+        let edited = if self.absent {
+            self.edit.absent(text)
+        } else {
+            self.edit.present(text)
+        };
         edited.map_err(|e| Stop::Fail(Failure::new(format!("`{}`: {e}", self.path))))
     }
 }
@@ -299,7 +340,11 @@ impl Edit {
                 kept.extend_from_slice(line);
             }
         }
-        let msg = if found > 0 { format!("{found} line(s) removed") } else { String::new() };
+        let msg = if found > 0 {
+            format!("{found} line(s) removed")
+        } else {
+            String::new()
+        };
         Ok(Edited { text: kept, msg, found })
     }
 
@@ -400,7 +445,10 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 
 /// Without the carriage returns and newlines at the end.
 fn bare(line: &[u8]) -> &[u8] {
-    let end = line.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |n| n + 1);
+    let end = line
+        .iter()
+        .rposition(|b| !matches!(b, b'\r' | b'\n'))
+        .map_or(0, |n| n + 1);
     &line[..end]
 }
 

@@ -1,7 +1,9 @@
 //! `ping`: is the host there, and does its shell work?
 
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
 use super::no_guess;
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
+};
 use crate::host::{Observation, Probe};
 
 pub static SPEC: ModuleSpec = ModuleSpec {

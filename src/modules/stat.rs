@@ -13,15 +13,20 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   `get_mime` or `get_attributes` is written in the task, because each starts a further program on the host; \
                   times are whole seconds; `block_size`, `blocks` and `device_type` are left out.",
     args: &[
-        ArgSpec::new("path", ArgKind::Path, "The path on the host.").required().aliases(&["dest", "name"]),
+        ArgSpec::new("path", ArgKind::Path, "The path on the host.")
+            .required()
+            .aliases(&["dest", "name"]),
         ArgSpec::new("follow", ArgKind::Bool, "Look at the target of a symlink.").default("false"),
         ArgSpec::new("get_checksum", ArgKind::Bool, "Hash a regular file.").default("true"),
         ArgSpec::new("checksum_algorithm", ArgKind::Str, "The hash.")
             .aliases(&["checksum", "checksum_algo"])
             .choices(&["md5", "sha1", "sha224", "sha256", "sha384", "sha512"])
             .default("sha1"),
-        ArgSpec::new("get_mime", ArgKind::Bool, "Ask `file` for type and encoding.")
-            .aliases(&["mime", "mime_type", "mime-type"]),
+        ArgSpec::new("get_mime", ArgKind::Bool, "Ask `file` for type and encoding.").aliases(&[
+            "mime",
+            "mime_type",
+            "mime-type",
+        ]),
         ArgSpec::new("get_attributes", ArgKind::Bool, "Ask `lsattr` for attributes.").aliases(&["attr", "attributes"]),
     ],
     free_form: None,
@@ -139,7 +144,10 @@ impl Look {
         let source = lines.next().unwrap_or_default();
         if stat.kind == FileKind::Link {
             values.insert("lnk_source".to_owned(), Value::from(source));
-            values.insert("lnk_target".to_owned(), Value::from(stat.target.clone().unwrap_or_default()));
+            values.insert(
+                "lnk_target".to_owned(),
+                Value::from(stat.target.clone().unwrap_or_default()),
+            );
         }
         let mime = lines.next().unwrap_or_default();
         if self.mime {

@@ -20,7 +20,12 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   the task fails.",
     args: with_file_args![
         ArgSpec::new("src", ArgKind::Str, "The template on the controller.").required(),
-        ArgSpec::new("dest", ArgKind::Path, "Where it goes on the host: a file, or a directory.").required(),
+        ArgSpec::new(
+            "dest",
+            ArgKind::Path,
+            "Where it goes on the host: a file, or a directory."
+        )
+        .required(),
         BACKUP,
         FORCE,
         FOLLOW,
@@ -65,8 +70,12 @@ pub const BACKUP: ArgSpec = ArgSpec::new(
     "Copy the old file to `PATH.HASH.DATE@TIME~` before it is replaced.",
 )
 .default("false");
-pub const FORCE: ArgSpec =
-    ArgSpec::new("force", ArgKind::Bool, "Replace a file that differs; `false`: only write where nothing is.").default("true");
+pub const FORCE: ArgSpec = ArgSpec::new(
+    "force",
+    ArgKind::Bool,
+    "Replace a file that differs; `false`: only write where nothing is.",
+)
+.default("true");
 pub const FOLLOW: ArgSpec = ArgSpec::new(
     "follow",
     ArgKind::Bool,
@@ -129,13 +138,16 @@ fn options(args: &Args) -> Result<FileOptions, ArgError> {
         "\r" | "\\r" => "\r",
         "\r\n" | "\\r\\n" => "\r\n",
         _ => {
-            return Err(ArgError::new("newline_sequence", "these are no line ends").help("write `\\n`, `\\r` or `\\r\\n`"));
+            return Err(
+                ArgError::new("newline_sequence", "these are no line ends").help("write `\\n`, `\\r` or `\\r\\n`")
+            );
         }
     };
     let pair = |start: &str, end: &str| Ok((args.need(start)?.to_owned(), args.need(end)?.to_owned()));
     Ok(FileOptions {
         trim_blocks: args.bool("trim_blocks"),
         lstrip_blocks: args.bool("lstrip_blocks"),
+        keep_trailing_newline: false,
         newline: newline.to_owned(),
         block: pair("block_start_string", "block_end_string")?,
         variable: pair("variable_start_string", "variable_end_string")?,

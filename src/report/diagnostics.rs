@@ -1,9 +1,7 @@
-//! Diagnostics on their way to the user: all of them, sorted by place, each once, counted at the end.
+//! Diagnostics on their way to the user.
 
-use super::style::count;
 use super::{Kept, Sink};
-use crate::diagnostic::{Diagnostic, RenderOptions, SourceMap, render_human, render_json};
-use std::io;
+use crate::diagnostic::{Diagnostic, RenderOptions, SourceMap, render_all, render_human, render_json, tidy};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum MessageFormat {
@@ -30,47 +28,18 @@ impl Diagnostics {
         }
     }
 
-    /// Returns the number of errors among them.
-    pub fn write(&mut self, sources: &SourceMap, diagnostics: &[Diagnostic]) -> usize {
-        let mut sorted: Vec<&Diagnostic> = Vec::new();
-        for diagnostic in diagnostics {
-            if !sorted.contains(&diagnostic) {
-                sorted.push(diagnostic);
-            }
-        }
-        sorted.sort_by_key(|d| d.position().map(|s| (s.file, s.start)));
-        for diagnostic in &sorted {
-            match self.format {
-                MessageFormat::Human => {
-                    let text = render_human(sources, diagnostic, self.options);
-                    self.out.write(&format!("{}\n\n", text.trim_end()));
-                }
-                MessageFormat::Json => {
+    /// Writes them sorted by place, each once, with a count where there are several.
+    pub fn write(&mut self, sources: &SourceMap, diagnostics: &[Diagnostic]) {
+        let mut diagnostics = diagnostics.to_vec();
+        tidy(sources, &mut diagnostics);
+        match (self.format, diagnostics.as_slice()) {
+            (MessageFormat::Human, [one]) => self.out.write(&render_human(sources, one, self.options)),
+            (MessageFormat::Human, _) => self.out.write(&render_all(sources, &mut diagnostics, self.options)),
+            (MessageFormat::Json, all) => {
+                for diagnostic in all {
                     self.out.write(&format!("{}\n", render_json(sources, diagnostic)));
                 }
             }
         }
-        let errors = sorted.iter().filter(|d| d.is_error()).count();
-        let warnings = sorted.len() - errors;
-        if self.format == MessageFormat::Human && sorted.len() > 1 {
-            let mut parts = Vec::new();
-            if errors > 0 {
-                parts.push(count(errors, "error"));
-            }
-            if warnings > 0 {
-                parts.push(count(warnings, "warning"));
-            }
-            self.out.write(&format!("{}\n", parts.join(", ")));
-        }
-        errors
-    }
-
-    /// A plain line, as the report's other messages: `error: ...`.
-    pub fn line(&mut self, text: &str) {
-        self.out.write(&format!("{text}\n"));
-    }
-
-    pub fn finish(&mut self) -> io::Result<()> {
-        self.out.result()
     }
 }

@@ -16,7 +16,7 @@ mod task;
 pub use diagnostics::{Diagnostics, MessageFormat};
 pub use human::{Human, HumanOptions};
 pub use json::{Json, JsonLines};
-pub use progress::Progress;
+pub use progress::{Progress, Steps};
 pub use tally::Tally;
 
 use crate::engine::event::Event;

@@ -5,7 +5,7 @@ use super::Reporter;
 use crate::engine::event::{Event, Section};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
 
 /// Frames a second at most.
 const HZ: u8 = 10;
@@ -43,6 +43,43 @@ impl Progress {
         if let Some(name) = self.tasks.values().next() {
             self.bar.set_message(super::style::one_line(name));
         }
+    }
+}
+
+/// The steps of one long job that is no run: what is going on, at the foot of a terminal; what is done, as lines that
+/// stay, there and elsewhere.
+pub struct Steps {
+    bar: ProgressBar,
+}
+
+impl Steps {
+    /// Writes to standard error; `visible` as for [`Progress::new`].
+    pub fn new(visible: bool) -> Self {
+        let bar = if visible {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(HZ))
+        } else {
+            ProgressBar::hidden()
+        };
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed}  {wide_msg}") {
+            bar.set_style(style);
+        }
+        Steps { bar }
+    }
+
+    pub fn doing(&self, text: &str) {
+        self.bar.set_message(super::style::one_line(text));
+        self.bar.tick();
+    }
+
+    pub fn done(&self, text: &str) {
+        // As with every line on standard error: a reader that went away is no mistake.
+        self.bar.suspend(|| {
+            let _ = writeln!(io::stderr(), "{text}");
+        });
+    }
+
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 }
 

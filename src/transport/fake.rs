@@ -11,6 +11,11 @@ use std::sync::{Arc, Mutex};
 pub trait Program: Send + Sync {
     /// Answers a command; `act` is false for probes, which must not change the host.
     fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult;
+
+    /// What else happens on the host when an op has been done (a daemon that rewrites files...).
+    fn after(&self, host: &mut FakeHost, op: &Op) {
+        let _ = (host, op);
+    }
 }
 
 /// Every command succeeds and says nothing.
@@ -347,6 +352,9 @@ impl FakeHost {
                 Step::Op(op) => {
                     let outcome = self.act(op, program);
                     failed = !outcome.is_done();
+                    if !failed {
+                        program.after(self, op);
+                    }
                     Reply::Did(outcome)
                 }
             })
