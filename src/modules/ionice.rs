@@ -56,7 +56,7 @@ ionice -p * 2>/dev/null | sort | uniq -c"#;
 
 /// Sets all threads, one by one: one that has ended meanwhile is no failure.
 const SET: &str = r#"cd "/proc/$3/task" || exit 1
-for t in *; do ionice -c "$1" -n "$2" -p "$t" || [ ! -e "$t" ] || exit 1; done"#;
+for t in *; do ionice -c "$1" ${2:+-n "$2"} -p "$t" || [ ! -e "$t" ] || exit 1; done"#;
 
 fn threads_probe(unit: &str) -> Probe {
     Probe::exec(["sh", "-c", THREADS, "sh", &unit::full_name(unit)])
@@ -204,10 +204,17 @@ impl Action for IoNice {
             && !threads.is_empty()
             && threads.iter().any(|(_, p)| !p.same(wanted))
         {
-            let set = |p: Priority| knob::act(["sh", "-c", SET, "sh", &p.class.to_string(), &p.level.to_string(), pid]);
+            let set = |p: Priority| {
+                let level = if matches!(p.class, 1 | 2) {
+                    p.level.to_string()
+                } else {
+                    String::new()
+                };
+                knob::act(["sh", "-c", SET, "sh", &p.class.to_string(), &level, pid])
+            };
+            // Threads that differ among themselves cannot be put back one by one.
             let back = match threads[..] {
-                // A thread without a priority of its own has that of its niceness; it cannot be asked for by `-n`.
-                [(_, only)] if only.class != 0 => Some(set(only)),
+                [(_, only)] => Some(set(only)),
                 _ => None,
             };
             let delta = Delta::value(

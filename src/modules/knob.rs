@@ -224,8 +224,16 @@ pub fn count(n: usize, noun: &str) -> String {
     }
 }
 
-/// `2-7`, or where threads differ `2-7 (19 threads), 0-3 (1 thread)`.
-pub fn threads(cpus: &[(u32, String)]) -> String {
+/// Where threads run: `wanted` if they keep to it and between them use all of it (the Erlang VM binds schedulers to single
+/// processors of those it may use), else `2-7`, or if they differ `2-7 (19 threads), 0-3 (1 thread)`.
+pub fn threads(cpus: &[(u32, String)], wanted: &[u32]) -> String {
+    let lists: Vec<Vec<u32>> = cpus.iter().filter_map(|(_, list)| cpu_list(list)).collect();
+    let mut used: Vec<u32> = lists.concat();
+    used.sort_unstable();
+    used.dedup();
+    if used == wanted {
+        return cpu_text(wanted);
+    }
     let normal = |list: &str| cpu_list(list).map_or_else(|| list.to_owned(), |c| cpu_text(&c));
     match cpus {
         [(_, all)] => normal(all),
@@ -248,6 +256,17 @@ mod tests {
         assert_eq!(cpu_list("0-99999999"), None);
         assert_eq!(cpu_list("a"), None);
         assert_eq!(cpu_text(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
+    }
+
+    #[test]
+    fn bound_schedulers_are_where_they_should_be() {
+        let threads = |lists: &[&str], wanted: &[u32]| {
+            super::threads(&lists.iter().map(|l| (1, (*l).to_owned())).collect::<Vec<_>>(), wanted)
+        };
+        // As RabbitMQ on two processors was seen to run.
+        assert_eq!(threads(&["0", "0-1", "1"], &[0, 1]), "0-1");
+        assert_eq!(threads(&["0", "1"], &[0, 1, 2, 3]), "0 (1 thread), 1 (1 thread)");
+        assert_eq!(threads(&["0-3", "0-1"], &[0, 1]), "0-3 (1 thread), 0-1 (1 thread)");
     }
 
     #[test]

@@ -136,6 +136,16 @@ impl Unit {
         self.get("NeedDaemonReload") == Some("yes")
     }
 
+    /// systemd has not read a drop-in as it is on disk. `NeedDaemonReload` alone does not tell: systemd 252 says `no` of
+    /// a drop-in in a directory that was not there when it last read the unit.
+    pub fn is_outdated(&self, drop_in: &str, on_disk: bool) -> bool {
+        let listed = self.drop_ins().contains(&drop_in);
+        self.needs_reload()
+            || (self.get("LoadState") == Some("loaded")
+                && self.properties.contains_key("DropInPaths")
+                && listed != on_disk)
+    }
+
     pub fn main_pid(&self) -> Option<u32> {
         self.get("MainPID").and_then(|v| v.parse().ok()).filter(|pid| *pid != 0)
     }
@@ -283,6 +293,11 @@ impl DropIn {
         })
     }
 
+    /// The file exists.
+    pub fn is_there(&self) -> bool {
+        self.content.is_some()
+    }
+
     /// Values of a key of `[Service]` in the file as it is.
     pub fn now(&self, key: &str) -> Vec<String> {
         values(&self.before, "Service", key)
@@ -315,8 +330,8 @@ impl DropIn {
                 "systemd does not answer here; {} counts once it runs",
                 self.path
             ));
-        } else if edits.len() > was || unit.needs_reload() {
-            let outdated = unit.needs_reload().then(|| {
+        } else if edits.len() > was || unit.is_outdated(&self.path, self.content.is_some()) {
+            let outdated = unit.is_outdated(&self.path, self.content.is_some()).then(|| {
                 Delta::value(
                     format!("unit files of {} as systemd knows them", unit.name),
                     "outdated",
