@@ -47,10 +47,18 @@ const REGEXPS: &[&str] = &[
     r"a\.b",
     "^a = 1\r?$",
 ];
-const NEW: &[&str] = &[
-    "a = 1", "a = 2", "b = 2", "#a = 1", "new", "", "two\nlines", "é",
+const NEW: &[&str] = &["a = 1", "a = 2", "b = 2", "#a = 1", "new", "", "two\nlines", "é"];
+const EXPANDED: &[&str] = &[
+    r"\1",
+    r"<\g<0>>",
+    r"\g<key>:\2",
+    r"\1\t\2",
+    r"x\n",
+    r"\\d \1",
+    r"\3",
+    r"\q",
+    "plain",
 ];
-const EXPANDED: &[&str] = &[r"\1", r"<\g<0>>", r"\g<key>:\2", r"\1\t\2", r"x\n", r"\\d \1", r"\3", r"\q", "plain"];
 const PLACES: &[&str] = &["BOF", "EOF", "^a", "^b", r"\[section\]", "nothing here", r"\d$", "^"];
 
 /// Numbers that look random and are the same in every run (Knuth's MMIX generator).
@@ -58,7 +66,10 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         ((self.0 >> 33) % limit as u64) as usize
     }
     fn one<'a>(&mut self, list: &[&'a str]) -> &'a str {
@@ -269,5 +280,8 @@ fn as_ansible_edits_lines() {
         different.iter().take(10).cloned().collect::<Vec<_>>().join("\n")
     );
     // The cases must be about something.
-    assert!(changed > cases.len() / 3 && failed > 10, "{changed} changed, {failed} failed");
+    assert!(
+        changed > cases.len() / 3 && failed > 10,
+        "{changed} changed, {failed} failed"
+    );
 }

@@ -21,39 +21,117 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   manually installed. Not supported yet: `state: build-dep`, patterns in names other than with \
                   `state: absent`, `deb` from a URL.",
     args: &[
-        ArgSpec::new("name", ArgKind::List, "Packages, each with a version if need be; `*` with `latest` is all.")
-            .aliases(&["package", "pkg"]),
-        ArgSpec::new("state", ArgKind::Str, "What is to be; `fixed` repairs broken dependencies.")
-            .choices(&["absent", "build-dep", "fixed", "latest", "present"])
-            .default("present"),
+        ArgSpec::new(
+            "name",
+            ArgKind::List,
+            "Packages, each with a version if need be; `*` with `latest` is all.",
+        )
+        .aliases(&["package", "pkg"]),
+        ArgSpec::new(
+            "state",
+            ArgKind::Str,
+            "What is to be; `fixed` repairs broken dependencies.",
+        )
+        .choices(&["absent", "build-dep", "fixed", "latest", "present"])
+        .default("present"),
         ArgSpec::new("update_cache", ArgKind::Bool, "Run `apt-get update` first.").aliases(&["update-cache"]),
-        ArgSpec::new("cache_valid_time", ArgKind::Int, "Seconds for which package lists are new enough.").default("0"),
-        ArgSpec::new("update_cache_retries", ArgKind::Int, "How often a download of lists is tried again.").default("5"),
-        ArgSpec::new("update_cache_retry_max_delay", ArgKind::Int, "Longest wait between tries, in seconds.").default("12"),
-        ArgSpec::new("install_recommends", ArgKind::Bool, "Whether recommended packages come too; unset: as apt is set up.")
-            .aliases(&["install-recommends"]),
+        ArgSpec::new(
+            "cache_valid_time",
+            ArgKind::Int,
+            "Seconds for which package lists are new enough.",
+        )
+        .default("0"),
+        ArgSpec::new(
+            "update_cache_retries",
+            ArgKind::Int,
+            "How often a download of lists is tried again.",
+        )
+        .default("5"),
+        ArgSpec::new(
+            "update_cache_retry_max_delay",
+            ArgKind::Int,
+            "Longest wait between tries, in seconds.",
+        )
+        .default("12"),
+        ArgSpec::new(
+            "install_recommends",
+            ArgKind::Bool,
+            "Whether recommended packages come too; unset: as apt is set up.",
+        )
+        .aliases(&["install-recommends"]),
         ArgSpec::new("purge", ArgKind::Bool, "Remove configuration files too.").default("false"),
-        ArgSpec::new("autoremove", ArgKind::Bool, "Remove dependencies nobody needs any more.").default("false"),
-        ArgSpec::new("fail_on_autoremove", ArgKind::Bool, "Fail rather than remove a package.").default("false"),
-        ArgSpec::new("autoclean", ArgKind::Bool, "Delete downloaded packages that can no longer be downloaded.").default("false"),
+        ArgSpec::new(
+            "autoremove",
+            ArgKind::Bool,
+            "Remove dependencies nobody needs any more.",
+        )
+        .default("false"),
+        ArgSpec::new(
+            "fail_on_autoremove",
+            ArgKind::Bool,
+            "Fail rather than remove a package.",
+        )
+        .default("false"),
+        ArgSpec::new(
+            "autoclean",
+            ArgKind::Bool,
+            "Delete downloaded packages that can no longer be downloaded.",
+        )
+        .default("false"),
         ArgSpec::new("clean", ArgKind::Bool, "Delete all downloaded packages.").default("false"),
         ArgSpec::new("deb", ArgKind::Path, "A package file on the host.").aliases(&[]),
-        ArgSpec::new("default_release", ArgKind::Str, "`apt-get -t`: the release to prefer.").aliases(&["default-release"]),
-        ArgSpec::new("dpkg_options", ArgKind::Str, "Options for dpkg, split at commas.").default("force-confdef,force-confold"),
-        ArgSpec::new("upgrade", ArgKind::Raw, "`yes` or `safe`: upgrade; `full` or `dist`: dist-upgrade; `no`.").default("no"),
-        ArgSpec::new("only_upgrade", ArgKind::Bool, "Leave packages alone that are not installed.").default("false"),
+        ArgSpec::new("default_release", ArgKind::Str, "`apt-get -t`: the release to prefer.")
+            .aliases(&["default-release"]),
+        ArgSpec::new("dpkg_options", ArgKind::Str, "Options for dpkg, split at commas.")
+            .default("force-confdef,force-confold"),
+        ArgSpec::new(
+            "upgrade",
+            ArgKind::Raw,
+            "`yes` or `safe`: upgrade; `full` or `dist`: dist-upgrade; `no`.",
+        )
+        .default("no"),
+        ArgSpec::new(
+            "only_upgrade",
+            ArgKind::Bool,
+            "Leave packages alone that are not installed.",
+        )
+        .default("false"),
         ArgSpec::new("allow_downgrade", ArgKind::Bool, "Let a version go down.")
             .aliases(&["allow-downgrade", "allow_downgrades", "allow-downgrades"])
             .default("false"),
         ArgSpec::new("allow_unauthenticated", ArgKind::Bool, "Install what is not signed.")
             .aliases(&["allow-unauthenticated"])
             .default("false"),
-        ArgSpec::new("allow_change_held_packages", ArgKind::Bool, "Change packages that are on hold.").default("false"),
-        ArgSpec::new("force", ArgKind::Bool, "All three `allow_...`, and removal of essential packages.").default("false"),
-        ArgSpec::new("policy_rc_d", ArgKind::Int, "Exit status of `policy-rc.d` meanwhile; 101 keeps services from starting."),
+        ArgSpec::new(
+            "allow_change_held_packages",
+            ArgKind::Bool,
+            "Change packages that are on hold.",
+        )
+        .default("false"),
+        ArgSpec::new(
+            "force",
+            ArgKind::Bool,
+            "All three `allow_...`, and removal of essential packages.",
+        )
+        .default("false"),
+        ArgSpec::new(
+            "policy_rc_d",
+            ArgKind::Int,
+            "Exit status of `policy-rc.d` meanwhile; 101 keeps services from starting.",
+        ),
         ArgSpec::new("lock_timeout", ArgKind::Int, "Seconds to wait for another apt or dpkg.").default("60"),
-        ArgSpec::new("force_apt_get", ArgKind::Bool, "Accepted for Ansible's sake: apt-get is always used.").default("false"),
-        ArgSpec::new("auto_install_module_deps", ArgKind::Bool, "Accepted for Ansible's sake: nothing is needed.").default("true"),
+        ArgSpec::new(
+            "force_apt_get",
+            ArgKind::Bool,
+            "Accepted for Ansible's sake: apt-get is always used.",
+        )
+        .default("false"),
+        ArgSpec::new(
+            "auto_install_module_deps",
+            ArgKind::Bool,
+            "Accepted for Ansible's sake: nothing is needed.",
+        )
+        .default("true"),
     ],
     free_form: None,
     open: false,
@@ -77,7 +155,10 @@ pub static SPEC: ModuleSpec = ModuleSpec {
 
 pub const RETURNS: &[(&str, &str)] = &[
     ("cache_updated", "whether `apt-get update` ran"),
-    ("cache_update_time", "when the lists were updated last, seconds since the epoch"),
+    (
+        "cache_update_time",
+        "when the lists were updated last, seconds since the epoch",
+    ),
     ("stdout", "what apt-get said"),
     ("stderr", "its errors and warnings"),
 ];
@@ -152,14 +233,26 @@ struct Apt {
 
 pub fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let option = |text: &str| ["-o".to_owned(), text.to_owned()];
-    let lock = option(&format!("DPkg::Lock::Timeout={}", args.int("lock_timeout").unwrap_or(60)));
+    let lock = option(&format!(
+        "DPkg::Lock::Timeout={}",
+        args.int("lock_timeout").unwrap_or(60)
+    ));
     let mut options = Vec::new();
-    for dpkg in args.str("dpkg_options").unwrap_or_default().split(',').map(str::trim).filter(|o| !o.is_empty()) {
+    for dpkg in args
+        .str("dpkg_options")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|o| !o.is_empty())
+    {
         options.extend(option(&format!("Dpkg::Options::=--{dpkg}")));
     }
     options.extend(lock.clone());
     if let Some(recommends) = args.opt_bool("install_recommends") {
-        options.extend(option(&format!("APT::Install-Recommends={}", if recommends { "yes" } else { "no" })));
+        options.extend(option(&format!(
+            "APT::Install-Recommends={}",
+            if recommends { "yes" } else { "no" }
+        )));
     }
     let force = args.bool("force");
     for (name, flag) in [
@@ -188,7 +281,10 @@ pub fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>,
     let update_options = [
         // Without this a repository that cannot be reached is only a warning.
         option("APT::Update::Error-Mode=any"),
-        option(&format!("Acquire::Retries={}", args.int("update_cache_retries").unwrap_or(5))),
+        option(&format!(
+            "Acquire::Retries={}",
+            args.int("update_cache_retries").unwrap_or(5)
+        )),
         option(&format!(
             "Acquire::Retries::Delay::Maximum={}",
             args.int("update_cache_retry_max_delay").unwrap_or(12)
@@ -208,7 +304,10 @@ pub fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>,
         autoclean: args.bool("autoclean"),
         clean: args.bool("clean"),
         only_upgrade: args.bool("only_upgrade"),
-        now: controller.now().parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_second),
+        now: controller
+            .now()
+            .parse::<jiff::Timestamp>()
+            .map_or(0, jiff::Timestamp::as_second),
         check_mode: controller.check_mode(),
     }))
 }
@@ -252,7 +351,13 @@ fn job(args: &Args) -> Result<Job, ArgError> {
         if state != State::Present {
             return Err(ArgError::new("state", "`deb` only knows `state: present`"));
         }
-        let path = |p: &str| if p.contains('/') { p.to_owned() } else { format!("./{p}") };
+        let path = |p: &str| {
+            if p.contains('/') {
+                p.to_owned()
+            } else {
+                format!("./{p}")
+            }
+        };
         return Ok(Job::Deb(deb.split(',').map(|p| path(p.trim())).collect()));
     }
     if names.iter().any(|n| n == "*") {
@@ -264,7 +369,10 @@ fn job(args: &Args) -> Result<Job, ArgError> {
     if names.is_empty() && state != State::Fixed {
         return Ok(Job::Nothing);
     }
-    let wanted = names.iter().map(|n| wanted(n.trim(), state)).collect::<Result<_, _>>()?;
+    let wanted = names
+        .iter()
+        .map(|n| wanted(n.trim(), state))
+        .collect::<Result<_, _>>()?;
     Ok(Job::Names(wanted, state))
 }
 
@@ -277,11 +385,18 @@ fn wanted(text: &str, state: State) -> Result<Wanted, ArgError> {
         (text, None)
     };
     if name.contains(['*', '?', '[']) && state != State::Absent {
-        return Err(ArgError::new("name", format!("not supported yet: the pattern `{name}` with this state"))
-            .help("patterns are for `state: absent`"));
+        return Err(ArgError::new(
+            "name",
+            format!("not supported yet: the pattern `{name}` with this state"),
+        )
+        .help("patterns are for `state: absent`"));
     }
     let good = |c: char| c.is_ascii_alphanumeric() || "+-.:*?[]".contains(c);
-    if name.is_empty() || name.starts_with('-') || !name.chars().all(good) || version.is_some_and(|(_, v)| v.is_empty() || v.contains('=')) {
+    if name.is_empty()
+        || name.starts_with('-')
+        || !name.chars().all(good)
+        || version.is_some_and(|(_, v)| v.is_empty() || v.contains('='))
+    {
         return Err(ArgError::new("name", format!("`{text}` is no package name")));
     }
     Ok(Wanted {
@@ -297,7 +412,11 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         _ => Vec::new(),
     };
-    let state = if args.get("state").is_some_and(|s| s == "absent") { State::Absent } else { State::Present };
+    let state = if args.get("state").is_some_and(|s| s == "absent") {
+        State::Absent
+    } else {
+        State::Present
+    };
     let wanted: Result<Vec<_>, _> = names.iter().map(|n| wanted(n, state)).collect();
     match wanted {
         Ok(wanted) if !wanted.is_empty() => vec![query(&wanted)],
@@ -312,9 +431,15 @@ fn query(names: &[Wanted]) -> Probe {
 
 impl Apt {
     fn policy(&self, names: &[&str]) -> Probe {
-        let release = self.release.iter().flat_map(|r| ["-o".to_owned(), format!("APT::Default-Release={r}")]);
+        let release = self
+            .release
+            .iter()
+            .flat_map(|r| ["-o".to_owned(), format!("APT::Default-Release={r}")]);
         let argv = ["apt-cache".to_owned(), "policy".to_owned()].into_iter().chain(release);
-        Probe::exec(argv.chain(["--".to_owned()]).chain(names.iter().map(|n| (*n).to_owned())))
+        Probe::exec(
+            argv.chain(["--".to_owned()])
+                .chain(names.iter().map(|n| (*n).to_owned())),
+        )
     }
 
     fn simulate(&self, verb: &[&str]) -> Probe {
@@ -328,15 +453,26 @@ impl Apt {
     /// apt-get refuses options that a command has no use for.
     fn options_for<S: AsRef<str>>(&self, verb: &[S]) -> impl Iterator<Item = &str> {
         let cleans = verb.first().is_some_and(|v| v.as_ref().ends_with("clean"));
-        self.options.iter().map(String::as_str).take(if cleans { 0 } else { usize::MAX })
+        self.options
+            .iter()
+            .map(String::as_str)
+            .take(if cleans { 0 } else { usize::MAX })
     }
 
     fn autoremove_verb(&self) -> Vec<&'static str> {
-        if self.purge { vec!["--purge", "autoremove"] } else { vec!["autoremove"] }
+        if self.purge {
+            vec!["--purge", "autoremove"]
+        } else {
+            vec!["autoremove"]
+        }
     }
 
     fn upgrade_verb(&self, full: bool) -> Vec<&'static str> {
-        let mut verb = if full { vec!["dist-upgrade"] } else { vec!["upgrade", "--with-new-pkgs"] };
+        let mut verb = if full {
+            vec!["dist-upgrade"]
+        } else {
+            vec!["upgrade", "--with-new-pkgs"]
+        };
         if self.autoremove {
             verb.push("--auto-remove");
         }
@@ -359,7 +495,10 @@ impl Apt {
     fn run_update(&self) -> Op {
         let argv = ["apt-get", "update"].into_iter().map(str::to_owned);
         let effect = ["apt-cache", "apt-get", LISTS, STAMP].map(str::to_owned).to_vec();
-        command(argv.chain(self.update_options.iter().cloned()).collect(), Effect::Mentions(effect))
+        command(
+            argv.chain(self.update_options.iter().cloned()).collect(),
+            Effect::Mentions(effect),
+        )
     }
 }
 
@@ -463,13 +602,20 @@ impl Action for Apt {
             None => Undo::Ops(plan.undo),
         };
         let change = Change::new(plan.deltas, plan.ops, report).undo(undo);
-        Ok(Decision::Change(if plan.by_outcome { change.judged_by_outcome() } else { change }))
+        Ok(Decision::Change(if plan.by_outcome {
+            change.judged_by_outcome()
+        } else {
+            change
+        }))
     }
 
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
         let mut report = change.report.clone();
         let text = |pick: fn(&ExecResult) -> &crate::host::Content| {
-            let parts = outcomes.iter().filter_map(|o| o.exec.as_ref()).map(|e| pick(e).text().into_owned());
+            let parts = outcomes
+                .iter()
+                .filter_map(|o| o.exec.as_ref())
+                .map(|e| pick(e).text().into_owned());
             parts.collect::<String>()
         };
         let (stdout, stderr) = (text(|e| &e.stdout), text(|e| &e.stderr));
@@ -535,7 +681,14 @@ impl Apt {
         }
     }
 
-    fn install(&self, names: &[Wanted], latest: bool, stale: bool, plan: &mut Plan, seen: &Seen<'_>) -> Result<(), Stop> {
+    fn install(
+        &self,
+        names: &[Wanted],
+        latest: bool,
+        stale: bool,
+        plan: &mut Plan,
+        seen: &Seen<'_>,
+    ) -> Result<(), Stop> {
         let installed = self.dpkg(names, seen)?;
         let current = |w: &Wanted| installed.iter().find(|i| is_named(w, i) && i.status != Status::Absent);
         let open: Vec<&Wanted> = names
@@ -646,7 +799,15 @@ impl Apt {
         let names = Effect::Mentions(vec![name.to_owned()]);
         Some(match before {
             None => self.apt_get(["remove", "--", name], names),
-            Some(old) => self.apt_get(["install", "--allow-downgrades", "--", &format!("{name}={}", old.version)], names),
+            Some(old) => self.apt_get(
+                [
+                    "install",
+                    "--allow-downgrades",
+                    "--",
+                    &format!("{name}={}", old.version),
+                ],
+                names,
+            ),
         })
     }
 
@@ -655,8 +816,7 @@ impl Apt {
         let result = seen.exec(&["dpkg-query", "-W", "-f", r"${db:Status-Abbrev}\t${Provides}\n"])?;
         Ok(result.stdout.text().lines().any(|line| {
             let (status, provides) = line.split_once('\t').unwrap_or((line, ""));
-            status.chars().nth(1) == Some('i')
-                && provides.split(',').any(|p| p.split_whitespace().next() == Some(name))
+            status.chars().nth(1) == Some('i') && provides.split(',').any(|p| p.split_whitespace().next() == Some(name))
         }))
     }
 
@@ -665,7 +825,12 @@ impl Apt {
         format!(
             "there is no version `{version}` of `{}`, only {}",
             wanted.name,
-            policy.versions.iter().map(|v| format!("`{v}`")).collect::<Vec<_>>().join(", ")
+            policy
+                .versions
+                .iter()
+                .map(|v| format!("`{v}`"))
+                .collect::<Vec<_>>()
+                .join(", ")
         )
     }
 
@@ -725,12 +890,15 @@ impl Apt {
         plan.deltas.extend(planned.iter().map(planned_delta));
         plan.no_undo = Some("a repair is not taken back".to_owned());
         let argv = ["--fix-broken", "install", "--"].map(str::to_owned).into_iter();
-        plan.ops.push(self.apt_get(argv.chain(names.iter().map(|w| w.name.clone())), Effect::Anything));
+        plan.ops
+            .push(self.apt_get(argv.chain(names.iter().map(|w| w.name.clone())), Effect::Anything));
         Ok(())
     }
 
     fn simulated(&self, probe: &Probe, seen: &Seen<'_>) -> Result<Vec<Planned>, Stop> {
-        let Observation::Exec(result) = seen.get(probe)? else { return Ok(Vec::new()) };
+        let Observation::Exec(result) = seen.get(probe)? else {
+            return Ok(Vec::new());
+        };
         if !result.ok() {
             return Err(Stop::Fail(Failure::new(format!(
                 "apt-get cannot plan: {}",
@@ -753,7 +921,9 @@ impl Apt {
     }
 
     fn deb(&self, paths: &[String], plan: &mut Plan, seen: &Seen<'_>) -> Result<(), Stop> {
-        let Observation::Exec(result) = seen.get(&deb_probe(paths))? else { return Ok(()) };
+        let Observation::Exec(result) = seen.get(&deb_probe(paths))? else {
+            return Ok(());
+        };
         if !result.ok() {
             return Err(Stop::Fail(Failure::new(format!(
                 "the package file cannot be read: {}",
@@ -763,7 +933,9 @@ impl Apt {
         let mut files = Vec::new();
         for (line, path) in result.stdout.text().lines().zip(paths) {
             let mut parts = line.split('\t');
-            let (Some(name), Some(version)) = (parts.next(), parts.next()) else { continue };
+            let (Some(name), Some(version)) = (parts.next(), parts.next()) else {
+                continue;
+            };
             let is_installed = parts.next().is_some_and(|s| s.chars().nth(1) == Some('i'));
             let old = parts.next().filter(|v| is_installed && !v.is_empty());
             if old == Some(version) {
@@ -800,10 +972,14 @@ impl Apt {
                     before: Facet::Value(shown),
                     after: Facet::Absent,
                 });
-                plan.ops.push(self.apt_get(["clean"], Effect::Mentions(vec!["/var/cache/apt".to_owned()])));
+                plan.ops
+                    .push(self.apt_get(["clean"], Effect::Mentions(vec!["/var/cache/apt".to_owned()])));
             }
         }
-        for (wanted, verb) in [(self.autoclean, vec!["autoclean"]), (self.autoremove, self.autoremove_verb())] {
+        for (wanted, verb) in [
+            (self.autoclean, vec!["autoclean"]),
+            (self.autoremove, self.autoremove_verb()),
+        ] {
             if !wanted {
                 continue;
             }
@@ -812,7 +988,11 @@ impl Apt {
                 continue;
             }
             plan.deltas.extend(planned.iter().map(planned_delta));
-            let effect = planned.into_iter().map(|p| p.name).chain(["/var/cache/apt".to_owned()]).collect();
+            let effect = planned
+                .into_iter()
+                .map(|p| p.name)
+                .chain(["/var/cache/apt".to_owned()])
+                .collect();
             plan.ops.push(self.apt_get(verb, Effect::Mentions(effect)));
         }
         if !plan.ops.is_empty() {
@@ -842,7 +1022,11 @@ fn bare(name: &str) -> &str {
 }
 
 fn is_named(wanted: &Wanted, installed: &Installed) -> bool {
-    let name = if wanted.name.contains(':') { installed.name.as_str() } else { bare(&installed.name) };
+    let name = if wanted.name.contains(':') {
+        installed.name.as_str()
+    } else {
+        bare(&installed.name)
+    };
     if wanted.name.contains(['*', '?', '[']) {
         matches_glob(&wanted.name, name)
     } else {
@@ -903,10 +1087,18 @@ mod tests {
 
     #[test]
     fn what_apt_get_says_of_changes() {
-        assert!(said_change("Hit:1 http://x bookworm InRelease\nGet:2 http://y bookworm InRelease [55 kB]\n"));
-        assert!(!said_change("Hit:1 http://x bookworm InRelease\nReading package lists...\n"));
-        assert!(said_change("1 upgraded, 0 newly installed, 0 to remove and 5 not upgraded.\n"));
-        assert!(!said_change("0 upgraded, 0 newly installed, 0 to remove and 5 not upgraded.\n"));
+        assert!(said_change(
+            "Hit:1 http://x bookworm InRelease\nGet:2 http://y bookworm InRelease [55 kB]\n"
+        ));
+        assert!(!said_change(
+            "Hit:1 http://x bookworm InRelease\nReading package lists...\n"
+        ));
+        assert!(said_change(
+            "1 upgraded, 0 newly installed, 0 to remove and 5 not upgraded.\n"
+        ));
+        assert!(!said_change(
+            "0 upgraded, 0 newly installed, 0 to remove and 5 not upgraded.\n"
+        ));
     }
 
     #[test]

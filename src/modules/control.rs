@@ -29,7 +29,10 @@ pub static DEBUG: ModuleSpec = ModuleSpec {
         ArgSpec::new("var", ArgKind::Str, "A variable or expression to show, without braces."),
         ArgSpec::new("verbosity", ArgKind::Int, "Only with this many `-v`.").default("0"),
     ],
-    returns: &[("msg", "what was said"), ("NAME", "the value of `var`, under its own name")],
+    returns: &[
+        ("msg", "what was said"),
+        ("NAME", "the value of `var`, under its own name"),
+    ],
     examples: "- name: what the broker gets
   debug:
     msg: \"{{ rabbitmq_memory }} of {{ ansible_facts.memtotal_mb }} MB\"
@@ -85,7 +88,12 @@ pub static SET_FACT: ModuleSpec = ModuleSpec {
     summary: "Set variables of a host",
     description: "Each argument becomes a variable of the host for the rest of the run.\n\n\
                   Unlike Ansible's: there is no fact cache, so `cacheable: true` is not supported yet.",
-    args: &[ArgSpec::new("cacheable", ArgKind::Bool, "Keep it for later runs (not supported yet).").default("false")],
+    args: &[ArgSpec::new(
+        "cacheable",
+        ArgKind::Bool,
+        "Keep it for later runs (not supported yet).",
+    )
+    .default("false")],
     open: true,
     returns: &[("ansible_facts", "what was set")],
     examples: "- name: half of the memory
@@ -128,7 +136,12 @@ pub static INCLUDE_TASKS: ModuleSpec = ModuleSpec {
     description: "Reads a file of tasks when it comes to this task; file name, `when` and `loop` may depend on the host. \
                   Keywords of this task count for the task alone; `apply` hands keywords on.\n\nLike Ansible's.",
     args: &[
-        ArgSpec::new("file", ArgKind::Str, "The file, beside this one or in `tasks/` of the role.").required(),
+        ArgSpec::new(
+            "file",
+            ArgKind::Str,
+            "The file, beside this one or in `tasks/` of the role.",
+        )
+        .required(),
         ArgSpec::new("apply", ArgKind::Dict, "Keywords for each task of the file."),
     ],
     free_form: Some("file"),
@@ -148,7 +161,12 @@ pub static IMPORT_TASKS: ModuleSpec = ModuleSpec {
     summary: "Take in the tasks of another file",
     description: "Reads a file of tasks before the play begins, as if they stood here; keywords of this task count for each of \
                   them. The file name cannot depend on the host, and there is no `loop`.\n\nLike Ansible's.",
-    args: &[ArgSpec::new("file", ArgKind::Str, "The file, beside this one or in `tasks/` of the role.").required()],
+    args: &[ArgSpec::new(
+        "file",
+        ArgKind::Str,
+        "The file, beside this one or in `tasks/` of the role.",
+    )
+    .required()],
     free_form: Some("file"),
     examples: "- name: limits
   import_tasks: limits.yml

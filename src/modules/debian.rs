@@ -65,7 +65,9 @@ pub fn policies(text: &str) -> BTreeMap<String, Policy> {
             }
             continue;
         }
-        let Some(policy) = current.as_ref().and_then(|name| found.get_mut(name)) else { continue };
+        let Some(policy) = current.as_ref().and_then(|name| found.get_mut(name)) else {
+            continue;
+        };
         if let Some(candidate) = line.trim().strip_prefix("Candidate: ") {
             policy.candidate = (candidate != "(none)").then(|| candidate.to_owned());
         } else if let Some(rest) = line.strip_prefix(" *** ").or_else(|| line.strip_prefix("     ")) {
@@ -178,7 +180,16 @@ mod tests {
     #[test]
     fn versions_in_debian_order() {
         let ascending = [
-            "1.0~rc1-1", "1.0-1", "1.0-1+deb12u1", "1.0-1.1", "1.0a-1", "1.0+b-1", "1.0.1-1", "1.2-1", "1.10-1", "1:0.1-1",
+            "1.0~rc1-1",
+            "1.0-1",
+            "1.0-1+deb12u1",
+            "1.0-1.1",
+            "1.0a-1",
+            "1.0+b-1",
+            "1.0.1-1",
+            "1.2-1",
+            "1.10-1",
+            "1:0.1-1",
         ];
         for pair in ascending.windows(2) {
             assert_eq!(compare_versions(pair[0], pair[1]), Ordering::Less, "{pair:?}");
@@ -201,7 +212,14 @@ mod tests {
         let text = "Reading package lists...\nInst bash [5.2.15-2+b8] (5.2.15-2+b13 Debian:12.15/oldstable [amd64])\nInst new (1.0 Debian:12 [all])\nConf bash (5.2.15-2+b13 Debian:12.15/oldstable [amd64])\nRemv old [2.0]\nPurg gone []\n";
         let shown: Vec<_> = plan(text)
             .into_iter()
-            .map(|p| format!("{} {:?} {:?}", p.name, p.before.unwrap_or_default(), p.after.unwrap_or_default()))
+            .map(|p| {
+                format!(
+                    "{} {:?} {:?}",
+                    p.name,
+                    p.before.unwrap_or_default(),
+                    p.after.unwrap_or_default()
+                )
+            })
             .collect();
         assert_eq!(
             shown,

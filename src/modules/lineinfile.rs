@@ -168,7 +168,10 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
         edit: Edit {
             matcher,
             // A block scalar (`line: |`) brings a newline along; with it no line of the file would ever be the same.
-            line: line.map(|l| l.strip_suffix('\n').unwrap_or(l)).unwrap_or_default().into(),
+            line: line
+                .map(|l| l.strip_suffix('\n').unwrap_or(l))
+                .unwrap_or_default()
+                .into(),
             place,
             backrefs: args.bool("backrefs"),
             firstmatch: args.bool("firstmatch"),

@@ -54,15 +54,22 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
     }
     let short = manager.strip_prefix("ansible.builtin.").unwrap_or(&manager);
     if !matches!(short, "auto" | "apt") {
-        return Err(ArgError::new("use", format!("not supported yet: packages by `{short}`")));
+        return Err(ArgError::new(
+            "use",
+            format!("not supported yet: packages by `{short}`"),
+        ));
     }
     let given: Map<String, Value> = args
         .iter()
         .filter(|(name, _)| *name != "use")
         .map(|(name, value)| (name.to_owned(), value.clone()))
         .collect();
-    let args = coerce(&apt::SPEC, &given)
-        .map_err(|errors| errors.into_iter().next().unwrap_or_else(|| ArgError::task("the arguments are wrong")))?;
+    let args = coerce(&apt::SPEC, &given).map_err(|errors| {
+        errors
+            .into_iter()
+            .next()
+            .unwrap_or_else(|| ArgError::task("the arguments are wrong"))
+    })?;
     let apt = apt::prepare(&args, controller)?;
     Ok(if short == "apt" { apt } else { Box::new(Found(apt)) })
 }
@@ -84,7 +91,9 @@ impl Action for Found {
             match (there, *manager) {
                 (true, "apt") => return self.0.decide(seen),
                 (true, other) => {
-                    return Err(Stop::Fail(Failure::new(format!("not supported yet: packages by `{other}`"))));
+                    return Err(Stop::Fail(Failure::new(format!(
+                        "not supported yet: packages by `{other}`"
+                    ))));
                 }
                 (false, _) => {}
             }

@@ -20,7 +20,11 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         ArgSpec::new("host", ArgKind::Str, "Where the port is, seen from the host.").default("127.0.0.1"),
         ArgSpec::new("port", ArgKind::Int, "The TCP port."),
         ArgSpec::new("path", ArgKind::Path, "The file."),
-        ArgSpec::new("search_regex", ArgKind::Str, "What the file, or what the port says first, must hold (Python's syntax)."),
+        ArgSpec::new(
+            "search_regex",
+            ArgKind::Str,
+            "What the file, or what the port says first, must hold (Python's syntax).",
+        ),
         ArgSpec::new("state", ArgKind::Str, "`started` or `present`, `stopped` or `absent`.")
             .choices(&["absent", "drained", "present", "started", "stopped"])
             .default("started"),
@@ -29,7 +33,11 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         ArgSpec::new("sleep", ArgKind::Int, "Seconds between looks.").default("1"),
         ArgSpec::new("connect_timeout", ArgKind::Int, "Seconds for one connection.").default("5"),
         ArgSpec::new("msg", ArgKind::Str, "What to say if it takes too long."),
-        ArgSpec::new("active_connection_states", ArgKind::List, "For `drained` (not supported yet)."),
+        ArgSpec::new(
+            "active_connection_states",
+            ArgKind::List,
+            "For `drained` (not supported yet).",
+        ),
         ArgSpec::new("exclude_hosts", ArgKind::List, "For `drained` (not supported yet)."),
     ],
     free_form: None,
@@ -57,7 +65,10 @@ pub static SPEC: ModuleSpec = ModuleSpec {
 
 #[derive(Debug)]
 enum Target {
-    Port { host: String, port: u16 },
+    Port {
+        host: String,
+        port: u16,
+    },
     Path(String),
     /// Only time.
     Nothing,
@@ -88,27 +99,9 @@ struct WaitFor {
 const TOO_LONG: i32 = 75;
 const NO_TOOL: i32 = 69;
 
-/// Functions of the loop on the host; `check` is added to it. Prints what matched, then the seconds it took.
+/// The loop on the host, after the definition of `check`. Prints what matched, then the seconds it took.
 const LOOP: &str = r#"delay=$1 limit=$2 pause=$3 connect=$4 host=$5 port=$6 path=$7 flags=$8 regex=$9
 has() { command -v "$1" >/dev/null 2>&1; }
-open() {
-  if has bash; then timeout "$connect" bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$host" "$port" >/dev/null 2>&1
-  elif has nc; then nc -z -w "$connect" "$host" "$port" >/dev/null 2>&1
-  else exit 69
-  fi
-}
-says() {
-  if has bash; then
-    bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit
-while IFS= read -r -t "$3" line <&3 || [ -n "$line" ]; do
-  printf "%s\n" "$line" | grep $4 -E -e "$5" && exit 0
-done
-exit 1' bash "$host" "$port" "$connect" "$flags" "$regex" 2>/dev/null
-  elif has nc; then nc -w "$connect" "$host" "$port" </dev/null 2>/dev/null | grep $flags -m1 -E -e "$regex"
-  else exit 69
-  fi
-}
-holds() { grep $flags -m1 -E -e "$regex" -- "$path" 2>/dev/null; }
 start=$(date +%s)
 sleep "$delay"
 until check; do
@@ -116,6 +109,28 @@ until check; do
   sleep "$pause"
 done
 echo $(($(date +%s) - start))"#;
+
+const CONNECTS: &str = r#"connects() {
+  if has bash; then timeout "$connect" bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$host" "$port" >/dev/null 2>&1
+  elif has nc; then nc -z -w "$connect" "$host" "$port" >/dev/null 2>&1
+  else exit 69
+  fi
+}
+"#;
+
+/// bash reads by lines, so that it can stop at the first that matches; what has no newline yet counts too.
+const SAYS: &str = r#"check() {
+  if has bash; then
+    bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit
+      while IFS= read -r -t "$3" line <&3 || [ -n "$line" ]; do
+        printf "%s\n" "$line" | grep $4 -E -e "$5" && exit
+      done
+      exit 1' bash "$host" "$port" "$connect" "$flags" "$regex" 2>/dev/null
+  elif has nc; then nc -w "$connect" "$host" "$port" </dev/null 2>/dev/null | grep $flags -m1 -E -e "$regex"
+  else exit 69
+  fi
+}
+"#;
 
 fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let state = args.need("state")?;
@@ -203,14 +218,21 @@ impl WaitFor {
             .with("state", self.state.as_str())
             .with("port", port)
             .with("path", path)
-            .with("search_regex", self.search.as_ref().map_or(Value::Null, |s| Value::from(s.text.as_str())))
+            .with(
+                "search_regex",
+                self.search
+                    .as_ref()
+                    .map_or(Value::Null, |s| Value::from(s.text.as_str())),
+            )
             .with("match_groups", Vec::<String>::new())
             .with("match_groupdict", Map::new())
             .with("elapsed", elapsed)
     }
 
     fn matched(&self, report: Report, text: &[u8]) -> Option<Report> {
-        let Some(search) = &self.search else { return Some(report) };
+        let Some(search) = &self.search else {
+            return Some(report);
+        };
         let groups = search.regex.search(text).ok()??;
         let value = |group: &Option<Vec<u8>>| match group {
             Some(bytes) => Value::from(String::from_utf8_lossy(bytes).into_owned()),
@@ -254,19 +276,24 @@ impl WaitFor {
             }
         };
         let check = match (&self.target, &self.search, self.there) {
-            (Target::Port { .. }, Some(_), _) => "says",
-            (Target::Port { .. }, None, true) => "open",
-            (Target::Port { .. }, None, false) => "! open",
-            (_, Some(_), _) => "holds",
-            (_, None, true) => r#"[ -e "$path" ]"#,
-            (_, None, false) => r#"[ ! -e "$path" ]"#,
+            (Target::Port { .. }, Some(_), _) => SAYS.to_owned(),
+            (Target::Port { .. }, None, true) => format!("{CONNECTS}check() {{ connects; }}\n"),
+            (Target::Port { .. }, None, false) => format!("{CONNECTS}check() {{ ! connects; }}\n"),
+            (_, Some(_), _) => "check() { grep $flags -m1 -E -e \"$regex\" -- \"$path\" 2>/dev/null; }\n".to_owned(),
+            (_, None, true) => "check() { [ -e \"$path\" ]; }\n".to_owned(),
+            (_, None, false) => "check() { [ ! -e \"$path\" ]; }\n".to_owned(),
         };
         let (flags, regex) = self
             .search
             .as_ref()
             .map_or(("", String::new()), |s| (s.grep.0, s.grep.1.clone()));
         let seconds = [self.delay, self.timeout, self.sleep, self.connect_timeout].map(|n| n.to_string());
-        let head = ["sh".to_owned(), "-c".to_owned(), format!("check() {{ {check}; }}\n{LOOP}"), "sh".to_owned()];
+        let head = [
+            "sh".to_owned(),
+            "-c".to_owned(),
+            format!("{check}{LOOP}"),
+            "sh".to_owned(),
+        ];
         let tail = [host, port, path, flags.to_owned(), regex];
         Op::Exec(Exec {
             argv: head.into_iter().chain(seconds).chain(tail).collect(),
@@ -336,7 +363,10 @@ impl Action for WaitFor {
                 None => format!("waited {} s for {} in vain", self.timeout, self.wanted()),
             }),
             NO_TOOL => fail("the host has neither bash nor nc to connect with".to_owned()),
-            rc => fail(format!("waiting failed with status {rc}: {}", exec.stderr.text().trim())),
+            rc => fail(format!(
+                "waiting failed with status {rc}: {}",
+                exec.stderr.text().trim()
+            )),
         }
     }
 }
