@@ -750,7 +750,11 @@ impl HostRun {
             self.current = Some(run);
             return;
         };
-        let outcome = if let Some(outcome) = result::failed_op(&change, &outcomes) {
+        let own = match &run.item.action {
+            Some(action) if !outcomes.iter().all(Outcome::is_done) => action.finish(&change, &outcomes).err(),
+            _ => None,
+        };
+        let outcome = if let Some(outcome) = result::failed_op(&change, &outcomes, own) {
             Some(outcome)
         } else if change.settle == Settle::Outcome {
             match run.item.action.as_ref().map(|a| a.finish(&change, &outcomes)) {
