@@ -11,3 +11,5 @@ mod against_ansible;
 mod messages;
 #[path = "inventory/ours.rs"]
 mod ours;
+#[path = "inventory/values.rs"]
+mod values;

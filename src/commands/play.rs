@@ -10,7 +10,7 @@ use crate::engine::vars::Layer;
 use crate::inventory::{Inventory, Limit, Pattern};
 use crate::language::{self, Files};
 use crate::report::{Reporter as _, Tally, prompt};
-use crate::template::Templar;
+use crate::template::{self, Templar};
 use crate::transport::{self, Connector, Secret};
 use serde_json::{Value, json};
 use std::io;
@@ -112,9 +112,10 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
         PasswordSource::Ask => Some(prompt::secret("BECOME password").map_err(|e| password_error(&e))?),
         PasswordSource::File(path) => Some(password_file(session, path)?),
     };
-    let templar = Templar::new(files.clone(), session.sources.clone());
     let now = jiff::Timestamp::now();
     let seed: u64 = rand::random();
+    let settings = template::Settings { seed, clock: Arc::new(jiff::Zoned::now) };
+    let templar = Templar::new(files.clone(), session.sources.clone(), settings);
     let shared = Shared {
         templar,
         files,

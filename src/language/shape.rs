@@ -168,12 +168,8 @@ pub fn name(node: &Node, what: &str, out: Out<'_>) -> Option<String> {
 }
 
 fn is_name(name: &str, span: crate::diagnostic::Span, out: Out<'_>) -> bool {
-    // What Jinja and Python keep for themselves.
-    const RESERVED: &[&str] = &[
-        "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-        "elif", "else", "except", "false", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
-        "none", "nonlocal", "not", "null", "or", "pass", "raise", "return", "true", "try", "while", "with", "yield",
-    ];
+    // What Ansible keeps back of Jinja's words; `if` and the like are allowed.
+    const RESERVED: &[&str] = &["False", "None", "True", "false", "none", "not", "true"];
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     let shaped = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
     let reserved = RESERVED.contains(&name);

@@ -98,7 +98,8 @@ impl Loader<'_> {
         };
         let include = match &action {
             Action::Module(_, spec) => spec.name == "include_tasks",
-            Action::Import(_) => true,
+            // It is gone once its tasks stand in its place, and they inherit any keyword.
+            Action::Import(_) => false,
         };
         let place = match (include, scope.handlers) {
             (true, _) => Place::Include,
@@ -443,13 +444,23 @@ impl Loader<'_> {
     }
 
     fn import_tasks(&mut self, entry: &Entry, own: Common, keywords_of: &[&Entry], scope: &Scope) -> Vec<Item> {
+        let mut inner = scope.inside(Arc::new(own));
         for keyword in keywords_of {
-            if matches!(keyword.key.as_str(), "loop" | "with_items") {
+            let name = keyword.key.as_str();
+            if name == "notify" {
+                inner.notify = self.notify(&keyword.value);
+            } else if matches!(name, "loop" | "with_items") {
                 self.out.push(
                     Diagnostic::error(Code::CONFLICT, "`import_tasks` cannot loop")
                         .at(keyword.key_span, "an import is read once, before the run")
                         .context(entry.key_span, "in this import")
                         .help("`include_tasks` can"),
+                );
+            } else if !matches!(name, "name" | "args") {
+                self.out.push(
+                    Diagnostic::warning(Code::CONFLICT, format!("`{name}` does nothing on `import_tasks`"))
+                        .at(keyword.key_span, "an import is read once, before the run")
+                        .context(entry.key_span, "in this import"),
                 );
             }
         }
@@ -494,7 +505,7 @@ impl Loader<'_> {
             );
             return Vec::new();
         }
-        self.task_file(&path, &scope.inside(Arc::new(own)), file.span)
+        self.task_file(&path, &inner, file.span)
     }
 }
 

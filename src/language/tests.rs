@@ -24,6 +24,8 @@ fn everything_is_inherited_from_the_outside_in() {
   vars: {x: 1, y: 1}
   pre_tasks:
     - import_tasks: tasks/more.yml
+      become: false
+      notify: two
       when: imported
       tags: [i, j]
       vars: {x: 2}
@@ -74,8 +76,8 @@ fn everything_is_inherited_from_the_outside_in() {
         ("roles/base/tasks/main.yml", "- ping:\n"),
     ]);
     assert_snapshot!(briefs(&play.pre_tasks), @r#"
-    ping {} | when=imported | tags=play & i & j & deep | vars=x:1 & y:1 & x:2 | become=true | in tasks/even/more.yml
-    ping {} | when=imported | tags=play & i & j | vars=x:1 & y:1 & x:2 | become=true | in tasks/more.yml
+    ping {} | when=imported | tags=play & i & j & deep | vars=x:1 & y:1 & x:2 | become=false | notify=two | in tasks/even/more.yml
+    ping {} | when=imported | tags=play & i & j | vars=x:1 & y:1 & x:2 | become=false | notify=two | in tasks/more.yml
     "#);
     assert_snapshot!(briefs(&play.tasks), @r#"
     ping {} | tags=play | vars=x:1 & y:1 | become=true | role=plain | in roles/plain/tasks/main.yml
@@ -735,7 +737,7 @@ fn e010_unknown_keyword() {
       |       ^^^^^^ cannot stand here
       |
       = note: `become` belongs to a play, a role, a block, a task
-    help: put it on a block around the include, or under `apply:` of `include_tasks`
+    help: put it under `apply:` to hand it to the included tasks
 
     error: 1 error
     "#);
@@ -904,7 +906,7 @@ fn e012_e013_e021_arguments() {
 
 #[test]
 fn e014_conflicts() {
-    assert_snapshot!(task_errors("- ping:\n  loop: [a]\n  with_items: [b]\n- import_tasks: x.yml\n  loop: [1]\n"), @r#"
+    assert_snapshot!(task_errors("- ping:\n  loop: [a]\n  with_items: [b]\n- import_tasks: x.yml\n  loop: [1]\n  register: r\n"), @r#"
     error[E014]: a task loops once
      --> site.yml:5:7
       |
@@ -931,7 +933,16 @@ fn e014_conflicts() {
       |
     help: `include_tasks` can
 
-    error: 3 errors
+    warning[E014]: `register` does nothing on `import_tasks`
+     --> site.yml:8:7
+      |
+    6 |     - import_tasks: x.yml
+      |       ------------ in this import
+    7 |       loop: [1]
+    8 |       register: r
+      |       ^^^^^^^^ an import is read once, before the run
+
+    error: 3 errors, 1 warning
     "#);
     assert_snapshot!(
         errors_of(&[
@@ -1187,7 +1198,7 @@ fn e017_unknown_references() {
 fn e021_values_of_keywords() {
     assert_snapshot!(
         errors(
-            "- hosts: all\n  become: sometimes\n  serial: some\n  order: sortd\n  strategy: fast\n  port: ssh\n  vars: {a-b: 1, if: 2}\n  tasks:\n    - ping:\n      register: 2x\n      retries: lots\n      tags: {a: 1}\n"
+            "- hosts: all\n  become: sometimes\n  serial: some\n  order: sortd\n  strategy: fast\n  port: ssh\n  vars: {a-b: 1, none: 2}\n  tasks:\n    - ping:\n      register: 2x\n      retries: lots\n      tags: {a: 1}\n"
         ),
         @r#"
         error[E021]: `become` must be a boolean, not `sometimes`
@@ -1232,16 +1243,16 @@ fn e021_values_of_keywords() {
         error[E021]: `a-b` cannot be the name of a variable
          --> site.yml:7:10
           |
-        7 |   vars: {a-b: 1, if: 2}
+        7 |   vars: {a-b: 1, none: 2}
           |          ^^^
           |
           = note: names begin with a letter or `_` and hold only letters, digits and `_`
 
-        error[E021]: `if` cannot be the name of a variable
+        error[E021]: `none` cannot be the name of a variable
          --> site.yml:7:18
           |
-        7 |   vars: {a-b: 1, if: 2}
-          |                  ^^
+        7 |   vars: {a-b: 1, none: 2}
+          |                  ^^^^
           |
           = note: the word has a meaning of its own in expressions
 

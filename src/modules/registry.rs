@@ -24,6 +24,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::service::SPEC,
     &super::systemd::SPEC,
     // commands and checks
+    &super::check::SPEC,
     &super::command::COMMAND,
     &super::command::SHELL,
     &super::ping::SPEC,
