@@ -28,7 +28,6 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::command::COMMAND,
     &super::command::SHELL,
     &super::ping::SPEC,
-    &super::check::SPEC,
 ];
 
 /// A module by name, alias or FQCN.
