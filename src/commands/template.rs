@@ -4,7 +4,7 @@ use super::{Session, inventory::known, scope};
 use crate::cli::{Exit, TemplateArgs};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::language::Files as _;
-use crate::template::{FileOptions, TemplateFile};
+use crate::template::FileOptions;
 use std::sync::Arc;
 
 pub fn run(session: &Session, args: &TemplateArgs) -> Exit {
@@ -37,16 +37,12 @@ fn answer(session: &Session, args: &TemplateArgs) -> Result<Exit, Exit> {
     let adjacent = session.adjacent(&inventory, &[".".to_owned()])?;
     let given = args.inventory.extra_vars().map_err(|d| session.tell(&d))?;
     let extra = Arc::new(session.extra_vars(&given)?);
-    let scope = scope::of(&inventory, &adjacent, &extra, args.host.as_deref());
+    let full = session.files.absolute(path);
+    let local = [("template_path", path), ("template_fullpath", full.as_str())];
+    let scope = scope::of(&inventory, &adjacent, &extra, args.host.as_deref(), &local);
     let directory = path.rsplit_once('/').map_or(".", |(directory, _)| directory);
-    let template = TemplateFile {
-        file: session.sources.add(path, text),
-        path,
-        full_path: &session.files.absolute(path),
-        dest_path: None,
-        search: &[directory.to_owned()],
-    };
-    match scope::templar(session).file(&template, &FileOptions::default(), &scope) {
+    let search = [directory.to_owned()];
+    match scope::templar(session).file(path, &text, &FileOptions::default(), &search, &scope) {
         Ok(text) => {
             session.console.print(&text);
             Ok(Exit::Done)

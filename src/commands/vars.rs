@@ -44,7 +44,7 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
     let extra = Arc::new(session.extra_vars(&given)?);
     let values = Values {
         templar: scope::templar(session),
-        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host)),
+        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host), &[]),
     };
     layers.push(Layer::new(Level::ExtraVars, "command line", extra));
     let mut all: IndexMap<String, Definitions> = IndexMap::new();
@@ -76,7 +76,9 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
         None => {
             // What cannot be evaluated yet (it needs facts) stays as it is written.
             let value = |node: &Arc<Node>| values.of(node).unwrap_or_else(|_| node.to_value());
-            let values = all.iter().filter_map(|(key, d)| Some((key.clone(), value(&d.first()?.2))));
+            let values = all
+                .iter()
+                .filter_map(|(key, d)| Some((key.clone(), value(&d.first()?.2))));
             format!("{:#}\n", Value::Object(values.collect()))
         }
     };

@@ -116,7 +116,10 @@ impl Checker<'_> {
             "assert" => self.assert(&task.args),
             _ => self.values([&task.args]),
         }
-        for conditions in [&task.changed_when, &task.failed_when, &task.until].into_iter().flatten() {
+        for conditions in [&task.changed_when, &task.failed_when, &task.until]
+            .into_iter()
+            .flatten()
+        {
             self.conditions(conditions);
         }
         if let Some(each) = &task.loop_ {
