@@ -63,7 +63,8 @@ pub struct Include<'a> {
     pub vars: Vec<(String, Arc<Node>)>,
 }
 
-/// The tasks an `include_tasks` brings in. Of the include's own keywords they inherit `vars` and what stands under
+/// The tasks an `include_tasks` brings in. Reads the file anew each time: where many hosts include the same, keep
+/// the result. Of the include's own keywords they inherit `vars` and what stands under
 /// `apply:`, nothing else; of what surrounds it, all.
 pub fn load_included(
     include: Include<'_>,

@@ -139,7 +139,7 @@ impl Loader<'_> {
         let mut unknown: Vec<&Entry> = Vec::new();
         for entry in &mapping.entries {
             let key = entry.key.as_str();
-            if keywords::standing(key, place) != Standing::Unknown {
+            if keywords::known(key, place) {
                 continue;
             }
             let name = short(key);
@@ -147,9 +147,9 @@ impl Loader<'_> {
                 found.push(Action::Import(entry));
             } else if let Some(spec) = (self.modules.find)(key) {
                 found.push(Action::Module(entry, spec));
-            } else if super::known_modules::exists(name) || super::known_modules::exists(key) {
+            } else if super::known_modules::exists(key) {
                 not_yet.push(entry);
-            } else {
+            } else if keywords::standing(key, place) == Standing::Unknown {
                 unknown.push(entry);
             }
         }
@@ -182,8 +182,7 @@ impl Loader<'_> {
             self.out.push(keywords::unknown(entry, place, modules));
         }
         for entry in &not_yet {
-            self.out
-                .push(keywords::not_supported(entry, &format!("module `{}`", entry.key)));
+            self.out.push(self.module_not_yet(entry));
         }
         let key_of = |action: &Action<'m>| match action {
             Action::Module(entry, _) | Action::Import(entry) => *entry,
@@ -205,16 +204,26 @@ impl Loader<'_> {
         found.pop()
     }
 
+    fn module_not_yet(&self, entry: &Entry) -> Diagnostic {
+        let diagnostic = keywords::not_supported(entry, &format!("module `{}`", entry.key));
+        match similar_name(&entry.key, self.module_names()) {
+            Some(near) => diagnostic.fix("there is a module with a similar name", entry.key_span, near),
+            None => diagnostic,
+        }
+    }
+
+    fn module_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        (self.modules.all)()
+            .iter()
+            .flat_map(|m| std::iter::once(m.name).chain(m.aliases.iter().copied()))
+            .chain(["import_tasks"])
+    }
+
     fn unknown_module(&self, entry: &Entry) -> Diagnostic {
         let name = entry.key.as_str();
         let diagnostic = Diagnostic::error(Code::UNKNOWN_MODULE, format!("unknown module `{name}`"))
             .at(entry.key_span, "no such module");
-        let modules = (self.modules.all)();
-        let candidates = modules
-            .iter()
-            .flat_map(|m| std::iter::once(m.name).chain(m.aliases.iter().copied()))
-            .chain(["import_tasks"]);
-        match similar_name(name, candidates) {
+        match similar_name(name, self.module_names()) {
             Some(near) => diagnostic.fix("there is a module with a similar name", entry.key_span, near),
             None => diagnostic.note("neither a module nor a keyword; `rmqplay doc` lists the modules"),
         }

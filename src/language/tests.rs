@@ -163,6 +163,14 @@ fn a_role_runs_once_unless_it_is_asked_something_else() {
     assert_eq!(count("[{role: r, when: a}, r]"), (2, 2));
     assert_eq!(count("[many, many]"), (2, 0));
     assert_eq!(count("[top, r]"), (1, 1));
+    // What ansible-core 2.19 does with this list.
+    assert_eq!(
+        count(
+            "[{role: top, when: false}, r, r, {role: r, when: false}, {role: r, when: true}, top, \
+             {role: r, tags: x}, {role: r, vars: {a: 1}}]"
+        ),
+        (6, 6)
+    );
     // It may not have run the first time.
     assert_eq!(count("[{role: top, when: a}, r]"), (2, 2));
 }
@@ -411,6 +419,24 @@ fn e001_yaml_syntax() {
      --> site.yml:4:14
       |
     4 |         msg: "never closed
+      |              ^ opened here
+
+    error: 1 error
+    "#);
+    assert_snapshot!(task_errors("- debug:\n    msg: \"one\n    two\"\n"), @r#"
+    error[E001]: a quoted value goes on with less indentation than it needs
+     --> site.yml:5:9
+      |
+    5 |         two"
+      |         ^^^^ indent this line more than the key of the value
+
+    error: 1 error
+    "#);
+    assert_snapshot!(task_errors("- debug:\n    msg: 'never\n- debug:\n    msg: 'b'\n"), @r#"
+    error[E001]: this quote is never closed
+     --> site.yml:4:14
+      |
+    4 |         msg: 'never
       |              ^ opened here
 
     error: 1 error
@@ -768,7 +794,7 @@ fn e010_unknown_keyword() {
 
 #[test]
 fn e011_unknown_module() {
-    assert_snapshot!(task_errors("- sysclt:\n    name: x\n  name: a\n- my.own.thing: {}\n  when: x\n"), @r#"
+    assert_snapshot!(task_errors("- sysclt:\n    name: x\n  name: a\n- thing: {}\n  when: x\n- pause:\n- user: {name: x}\n- ansible.posix.sysclt: {}\n- community.general.sysctl: {}\n"), @r#"
     error[E011]: unknown module `sysclt`
      --> site.yml:3:7
       |
@@ -781,15 +807,45 @@ fn e011_unknown_module() {
     3 +     - sysctl:
       |
 
-    error[E011]: unknown module `my.own.thing`
+    error[E011]: unknown module `thing`
      --> site.yml:6:7
       |
-    6 |     - my.own.thing: {}
-      |       ^^^^^^^^^^^^ no such module
+    6 |     - thing: {}
+      |       ^^^^^ no such module
       |
       = note: neither a module nor a keyword; `rmqplay doc` lists the modules
 
-    error: 2 errors
+    error[E015]: module `pause` is not supported yet
+     --> site.yml:8:7
+      |
+    8 |     - pause:
+      |       ^^^^^ Ansible knows it, rmqplay does not
+
+    error[E015]: module `user` is not supported yet
+     --> site.yml:9:7
+      |
+    9 |     - user: {name: x}
+      |       ^^^^ Ansible knows it, rmqplay does not
+
+    error[E011]: unknown module `ansible.posix.sysclt`
+      --> site.yml:10:7
+       |
+    10 |     - ansible.posix.sysclt: {}
+       |       ^^^^^^^^^^^^^^^^^^^^ no such module
+       |
+    help: there is a module with a similar name
+       |
+    10 -     - ansible.posix.sysclt: {}
+    10 +     - ansible.posix.sysctl: {}
+       |
+
+    error[E015]: module `community.general.sysctl` is not supported yet
+      --> site.yml:11:7
+       |
+    11 |     - community.general.sysctl: {}
+       |       ^^^^^^^^^^^^^^^^^^^^^^^^ Ansible knows it, rmqplay does not
+
+    error: 6 errors
     "#);
 }
 

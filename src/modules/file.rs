@@ -280,7 +280,9 @@ impl File {
     /// Attributes and times of something that exists; `path` is where it really is.
     fn attributes_of(&self, path: &str, stat: &Stat, key: &str, seen: &Seen<'_>) -> Result<Step, Stop> {
         let mut step = Step {
-            report: describe(Report::new().with(key, self.path.as_str()), stat),
+            report: self
+                .attributes
+                .describe_after(describe(Report::new().with(key, self.path.as_str()), stat), Some(stat)),
             ..Step::default()
         };
         step.attributes(self.attributes.difference(path, stat));
@@ -373,9 +375,12 @@ impl File {
             }
         }
         let mut step = Step {
-            report: Report::new()
-                .with("path", self.path.as_str())
-                .with("state", "directory"),
+            report: self.attributes.describe_after(
+                Report::new()
+                    .with("path", self.path.as_str())
+                    .with("state", "directory"),
+                None,
+            ),
             ..Step::default()
         };
         for path in missing.into_iter().rev() {
@@ -473,7 +478,10 @@ impl File {
                 return self.fail(format!("the directory `{parent}` does not exist"));
             }
             let mut step = Step {
-                report: Report::new().with("dest", self.path.as_str()).with("state", "file"),
+                report: self.attributes.describe_after(
+                    Report::new().with("dest", self.path.as_str()).with("state", "file"),
+                    None,
+                ),
                 ..Step::default()
             };
             step.deltas.push(Delta {

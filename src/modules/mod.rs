@@ -6,31 +6,41 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod apt;
 mod args;
+mod check;
 mod command;
+mod control;
 mod copy;
+mod cpu_affinity;
 mod cpu_online;
+mod debian;
 pub mod disk;
 mod file;
 mod file_attributes;
 mod file_content;
 mod io_scheduler;
+mod ionice;
 pub mod knob;
 mod limits;
 mod lineinfile;
+mod package;
 mod ping;
 mod python_regex;
 mod registry;
 mod seen;
 mod service;
+mod setup;
 mod stat;
 mod sysctl;
 mod sysfs;
 mod systemd;
+mod systemd_dropin;
 mod template;
 mod tmpfiles;
 mod transparent_hugepage;
 pub mod unit;
+mod wait_for;
 
 pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{REGISTRY, find};
@@ -243,6 +253,9 @@ pub struct Report {
     pub facts: Map<String, Value>,
     /// Not run, and why (`creates` exists...): Ansible's `skipped`.
     pub skipped: Option<String>,
+    /// Of [`Action::finish`]: whether something changed, where only the outcome tells (`apt-get update`). Wins over
+    /// [`Change::changed`].
+    pub changed: Option<bool>,
 }
 
 impl Report {

@@ -147,6 +147,7 @@ fn options(args: &Args) -> Result<FileOptions, ArgError> {
     Ok(FileOptions {
         trim_blocks: args.bool("trim_blocks"),
         lstrip_blocks: args.bool("lstrip_blocks"),
+        keep_trailing_newline: false,
         newline: newline.to_owned(),
         block: pair("block_start_string", "block_end_string")?,
         variable: pair("variable_start_string", "variable_end_string")?,

@@ -1,6 +1,6 @@
 //! The syntax tree that is evaluated: minijinja's parser's, owned, with names of filters and tests resolved.
 
-use super::fault::{Fault, Res};
+use super::fault::Fault;
 use super::filters::{self, Filter};
 use super::tests::{self, Test};
 use super::{ErrorKind, FileOptions};
@@ -62,14 +62,6 @@ pub(crate) enum Arg {
     KeywordSplat(Expr),
 }
 
-impl Arg {
-    pub fn expr(&self) -> &Expr {
-        match self {
-            Arg::Pos(e) | Arg::Keyword(_, e) | Arg::Splat(e) | Arg::KeywordSplat(e) => e,
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Binary {
     Add,
@@ -127,7 +119,7 @@ pub(crate) enum Stmt {
     SetBlock(Target, Option<Expr>, Vec<Stmt>),
     FilterBlock(Expr, Vec<Stmt>),
     Plain(Vec<Stmt>),
-    Block(Arc<str>, Arc<Vec<Stmt>>),
+    Block(Arc<str>),
     Extends(Expr),
     Include {
         name: Expr,
@@ -205,14 +197,21 @@ fn syntax_of(options: &FileOptions) -> Result<SyntaxConfig, Problem> {
         .keep_trailing_newline(options.keep_trailing_newline)
         .build()
         .map_err(|e| Problem {
-            message: format!("these delimiters cannot be used together: {}", e.detail().unwrap_or("they clash")),
+            message: format!(
+                "these delimiters cannot be used together: {}",
+                e.detail().unwrap_or("they clash")
+            ),
             range: Range::default(),
             help: None,
             note: None,
         })
 }
 
-pub(crate) fn compile_template(text: &Arc<str>, options: &FileOptions, backslashes: Backslashes) -> Result<Compiled, Problem> {
+pub(crate) fn compile_template(
+    text: &Arc<str>,
+    options: &FileOptions,
+    backslashes: Backslashes,
+) -> Result<Compiled, Problem> {
     let doubled = match backslashes {
         Backslashes::Literal => Doubled::of(text, options),
         Backslashes::Jinja => Doubled::none(text),
@@ -247,7 +246,9 @@ pub(crate) fn problems(text: &Arc<str>, options: &FileOptions, backslashes: Back
         Backslashes::Literal => Doubled::of(text, options),
         Backslashes::Jinja => Doubled::none(text),
     };
-    let tree = match syntax_of(options).and_then(|s| parse(&doubled.text, "template", s).map_err(|e| syntax_problem(&e, &doubled))) {
+    let tree = match syntax_of(options)
+        .and_then(|s| parse(&doubled.text, "template", s).map_err(|e| syntax_problem(&e, &doubled)))
+    {
         Ok(tree) => tree,
         Err(problem) => return vec![problem],
     };
@@ -308,8 +309,31 @@ fn syntax_problem(error: &minijinja::Error, doubled: &Doubled) -> Problem {
 }
 
 const STATEMENTS: [&str; 26] = [
-    "for", "endfor", "if", "elif", "else", "endif", "set", "endset", "block", "endblock", "macro", "endmacro", "call",
-    "endcall", "filter", "endfilter", "with", "endwith", "include", "import", "from", "extends", "raw", "endraw", "break",
+    "for",
+    "endfor",
+    "if",
+    "elif",
+    "else",
+    "endif",
+    "set",
+    "endset",
+    "block",
+    "endblock",
+    "macro",
+    "endmacro",
+    "call",
+    "endcall",
+    "filter",
+    "endfilter",
+    "with",
+    "endwith",
+    "include",
+    "import",
+    "from",
+    "extends",
+    "raw",
+    "endraw",
+    "break",
     "continue",
 ];
 
@@ -342,10 +366,14 @@ impl Doubled {
         };
         while !rest.is_empty() {
             if rest.starts_with(&options.comment.0) {
-                let n = rest.find(&options.comment.1).map_or(rest.len(), |i| i + options.comment.1.len());
+                let n = rest
+                    .find(&options.comment.1)
+                    .map_or(rest.len(), |i| i + options.comment.1.len());
                 emit(&mut out, n, &mut rest);
             } else if rest.starts_with(&options.block.0) {
-                let n = rest.find(&options.block.1).map_or(rest.len(), |i| i + options.block.1.len());
+                let n = rest
+                    .find(&options.block.1)
+                    .map_or(rest.len(), |i| i + options.block.1.len());
                 let inside = rest[options.block.0.len()..n].trim_start_matches(['-', '+', ' ']);
                 let raw = inside.starts_with("raw");
                 emit(&mut out, n, &mut rest);
@@ -495,8 +523,8 @@ impl Lower<'_> {
             }
             mj::Stmt::Block(s) => {
                 let body = Arc::new(self.stmts(&s.body));
-                self.blocks.push((s.name.into(), body.clone()));
-                Stmt::Block(s.name.into(), body)
+                self.blocks.push((s.name.into(), body));
+                Stmt::Block(s.name.into())
             }
             mj::Stmt::Extends(s) => Stmt::Extends(self.expr(&s.name)),
             mj::Stmt::Include(s) => Stmt::Include {
@@ -644,7 +672,8 @@ impl Lower<'_> {
     fn call(&mut self, call: &mj::Spanned<mj::Call<'_>>) -> Expr {
         let callee = self.boxed(&call.expr);
         let lookup = matches!(&callee.kind, ExprKind::Name(n) if matches!(&**n, "lookup" | "query" | "q"));
-        let before = std::mem::replace(&mut self.templates_in_strings, self.templates_in_strings || lookup);
+        let before = self.templates_in_strings;
+        self.templates_in_strings |= lookup;
         let args = self.args(&call.args);
         self.templates_in_strings = before;
         if lookup
@@ -659,7 +688,9 @@ impl Lower<'_> {
                 message: format!("unknown lookup `{name}`"),
                 range: *range,
                 help: help.map(|n| format!("a lookup with a similar name exists: `{n}`")),
-                note: help.is_none().then(|| format!("rmqplay has {}", quoted(super::lookups::NAMES))),
+                note: help
+                    .is_none()
+                    .then(|| format!("rmqplay has {}", quoted(super::lookups::NAMES))),
             });
         }
         Expr {

@@ -169,12 +169,10 @@ fn align(value: &str, written: &str, start: usize, end: usize) -> Option<(usize,
                     w += 1;
                 }
                 if a == b'\n' {
-                    line_start = true;
                     // Skip the block's indentation only as far as the value has none.
                     let indent = written[w + 1..].iter().take_while(|b| **b == b' ').count();
                     let kept = value[v + 1..].iter().take_while(|b| **b == b' ').count();
                     w += indent.saturating_sub(kept);
-                    line_start = false;
                 }
                 v += 1;
                 w += 1;

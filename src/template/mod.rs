@@ -91,20 +91,6 @@ impl Default for FileOptions {
     }
 }
 
-/// A template file and what Ansible tells it about itself.
-#[derive(Clone, Copy, Debug)]
-pub struct TemplateFile<'a> {
-    pub file: FileId,
-    /// `template_path`: as the task names it.
-    pub path: &'a str,
-    /// `template_fullpath`: where it was found.
-    pub full_path: &'a str,
-    /// `template_destpath`.
-    pub dest_path: Option<&'a str>,
-    /// Where `include`, `import` and `extends` look, in order; in each its `templates` subdirectory first.
-    pub search: &'a [String],
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub enum ErrorKind {
     Syntax,
@@ -167,7 +153,7 @@ pub(crate) struct Inner {
     expressions: Cache<Arc<str>>,
     conditions: Cache<Arc<str>>,
     texts: Cache<(Arc<str>, FileOptions)>,
-    /// Included files by path: read once.
+    /// Template files by path: included ones are read once.
     loaded: RwLock<HashMap<String, (FileId, Arc<str>)>>,
 }
 
@@ -202,11 +188,15 @@ impl Inner {
     }
 
     fn expression(&self, text: &str, place: Place, condition: bool) -> Res<Arc<Compiled>> {
-        cached(if condition { &self.conditions } else { &self.expressions }, text, || {
-            let text: Arc<str> = text.into();
-            let compiled = ast::compile_expression(&text, condition);
-            Ok((text.clone(), compiled.map_err(|p| p.into_fault(text, place))?))
-        })
+        cached(
+            if condition { &self.conditions } else { &self.expressions },
+            text,
+            || {
+                let text: Arc<str> = text.into();
+                let compiled = ast::compile_expression(&text, condition);
+                Ok((text.clone(), compiled.map_err(|p| p.into_fault(text, place))?))
+            },
+        )
     }
 
     fn text_template(&self, text: &Arc<str>, options: &FileOptions, place: Place) -> Res<Arc<Compiled>> {
@@ -221,31 +211,45 @@ impl Inner {
     pub(crate) fn load(&self, name: &str, search: &[String], options: &FileOptions) -> Res<(Arc<Compiled>, Place)> {
         let relative: Vec<&str> = name.split('/').filter(|s| !s.is_empty() && *s != ".").collect();
         if relative.contains(&"..") {
-            return Err(fail(format!("template `{name}` was not found: `..` is not allowed in the name")));
+            return Err(fail(format!(
+                "template `{name}` was not found: `..` is not allowed in the name"
+            )));
         }
         let relative = relative.join("/");
         let candidates: Vec<String> = (search.iter())
             .flat_map(|d| [format!("{d}/templates/{relative}"), format!("{d}/{relative}")])
             .collect();
-        let Some(path) = candidates.iter().find(|p| self.files.exists(p) && !self.files.is_dir(p)) else {
+        let Some(path) = candidates
+            .iter()
+            .find(|p| self.files.exists(p) && !self.files.is_dir(p))
+        else {
             let mut fault = Fault::new(ErrorKind::Other, format!("template `{name}` was not found"));
             fault.notes.push(format!("looked in {}", search.join(", ")));
             return Err(Rc::new(fault));
         };
-        let known = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let known = self
+            .loaded
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .cloned();
         let (file, text) = match known {
             Some(known) => known,
-            None => {
-                let text = self.read_text(path)?;
-                let file = self.sources.add(path.clone(), text.clone());
-                let entry: (FileId, Arc<str>) = (file, text.into());
-                let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-                loaded.insert(path.clone(), entry.clone());
-                entry
-            }
+            None => self.remember(path, &self.read_text(path)?),
         };
         let place = Place::File(file, 0);
         Ok((self.text_template(&text, options, place)?, place))
+    }
+
+    /// A file of this text in the source map: one per path, as long as the text stays the same.
+    fn remember(&self, path: &str, text: &str) -> (FileId, Arc<str>) {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = loaded.get(path).filter(|k| &*k.1 == text) {
+            return known.clone();
+        }
+        let entry: (FileId, Arc<str>) = (self.sources.add(path, text), text.into());
+        loaded.insert(path.to_owned(), entry.clone());
+        entry
     }
 
     fn read_text(&self, path: &str) -> Res<String> {
@@ -275,7 +279,11 @@ impl Scope for Overlay {
     }
 
     fn defined_at(&self, name: &str) -> Option<Span> {
-        if self.values.contains_key(name) { None } else { self.base.defined_at(name) }
+        if self.values.contains_key(name) {
+            None
+        } else {
+            self.base.defined_at(name)
+        }
     }
 }
 
@@ -348,7 +356,12 @@ impl Templar {
             Yaml::Bool(b) => return Ok(*b),
             Yaml::Str(text) => text.value.trim(),
             Yaml::Null => "",
-            _ => return Err(error(fail(format!("a condition must be an expression, not {}", node.kind())))),
+            _ => {
+                return Err(error(fail(format!(
+                    "a condition must be an expression, not {}",
+                    node.kind()
+                ))));
+            }
         };
         if text.is_empty() {
             return Err(error(fail("a condition must not be empty")));
@@ -382,9 +395,14 @@ impl Templar {
                 };
                 let mut fault = Fault::new(
                     ErrorKind::Other,
-                    format!("a condition must be true or false, this is a value of type {}{shown}", other.type_name()),
+                    format!(
+                        "a condition must be true or false, this is a value of type {}{shown}",
+                        other.type_name()
+                    ),
                 );
-                fault.notes.push("Ansible 2.19 refuses conditions without a boolean result, too".into());
+                fault
+                    .notes
+                    .push("Ansible 2.19 refuses conditions without a boolean result, too".into());
                 fault.helps.push(match &other {
                     value::Value::Str(_) => "compare it, or turn it into a boolean with `| bool`".into(),
                     _ => "ask for what is meant: `x is defined`, `x | length > 0`, `x | bool`".into(),
@@ -397,17 +415,23 @@ impl Templar {
     /// The text of `{{ name }}`'s variable where that is a plain string the user wrote.
     fn written_text(&self, text: &str, scope: &Arc<dyn Scope>) -> Option<(String, Span)> {
         let name = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
-        let Found::Trusted(node) = scope.lookup(name) else { return None };
+        let Found::Trusted(node) = scope.lookup(name) else {
+            return None;
+        };
         match &node.yaml {
             Yaml::Str(t) if !t.raw && !node.is_template() => Some((t.value.clone(), node.span)),
             _ => None,
         }
     }
 
-    /// Evaluates an expression without delimiters. `span` is where it is written, if it is.
-    pub fn expression(&self, text: &str, span: Option<Span>, scope: &Arc<dyn Scope>) -> Result<Value, TemplateError> {
+    /// Evaluates an expression without delimiters (`debug: var=`, `loop: name`); what is no string is itself.
+    pub fn expression(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<Value, TemplateError> {
+        let Yaml::Str(text) = &node.yaml else {
+            return Ok(node.to_value());
+        };
         let ctx = self.ctx();
-        let place = span.map_or(Place::Nowhere, Place::Node);
+        let (text, span) = (text.value.trim(), Some(node.span));
+        let place = Place::Node(node.span);
         let evaluate = || -> Res<Value> {
             let compiled = self.inner.expression(text, place, false)?;
             ctx.expression(&compiled, place, scope)?.to_json(&ctx)
@@ -415,53 +439,35 @@ impl Templar {
         evaluate().map_err(|f| self.error(f, span))
     }
 
-    /// What the `template` module writes for a file that is in the source map.
+    /// What the `template` module writes for a file with this text. `path` names it in messages; `include`, `import`
+    /// and `extends` look in the directories `search`, in each first in its `templates`. The caller's scope has the
+    /// `template_*` variables; `ansible_managed` is made up where it has none.
     pub fn file(
         &self,
-        template: &TemplateFile<'_>,
+        path: &str,
+        text: &str,
         options: &FileOptions,
+        search: &[String],
         scope: &Arc<dyn Scope>,
     ) -> Result<String, TemplateError> {
-        let fail_with = |f| self.error(f, None);
-        let source = (self.inner.sources.get(template.file))
-            .ok_or_else(|| fail_with(fail(format!("template `{}` was not read", template.path))))?;
-        let text: Arc<str> = source.text.as_str().into();
-        let place = Place::File(template.file, 0);
-        let render = || -> Res<String> {
-            let scope = self.with_template_variables(template, scope);
-            self.render(&text, place, options, template.search.to_vec(), &scope)
-        };
-        render().map_err(fail_with)
-    }
-
-    fn with_template_variables(&self, template: &TemplateFile<'_>, scope: &Arc<dyn Scope>) -> Arc<dyn Scope> {
-        let mut values = HashMap::new();
-        let mut set = |name: &str, value: Value| values.insert(name.to_owned(), Found::Data(Arc::new(value)));
-        set("template_path", template.path.into());
-        set("template_fullpath", template.full_path.into());
-        if let Some(dest) = template.dest_path {
-            set("template_destpath", dest.into());
-        }
+        let (file, text) = self.inner.remember(path, text);
+        let mut scope = scope.clone();
         if matches!(scope.lookup("ansible_managed"), Found::Missing) {
-            set("ansible_managed", "Ansible managed".into());
+            let managed = Found::Data(Arc::new("Ansible managed".into()));
+            scope = Arc::new(Overlay {
+                base: scope,
+                values: HashMap::from([("ansible_managed".to_owned(), managed)]),
+            });
         }
-        let when = (self.inner.settings.clock)().strftime("%Y-%m-%d %H:%M:%S%.6f").to_string();
-        set("template_run_date", when.into());
-        Arc::new(Overlay {
-            base: scope.clone(),
-            values,
-        })
-    }
-
-    fn render(
-        &self,
-        text: &Arc<str>,
-        place: Place,
-        options: &FileOptions,
-        search: Vec<String>,
-        scope: &Arc<dyn Scope>,
-    ) -> Res<String> {
-        render_text(&self.inner, text, place, options, search, scope)
+        render_text(
+            &self.inner,
+            &text,
+            Place::File(file, 0),
+            options,
+            search.to_vec(),
+            &scope,
+        )
+        .map_err(|f| self.error(f, None))
     }
 
     /// Mistakes that can be seen without any variable: syntax, unknown filters, tests and lookups.
@@ -491,7 +497,12 @@ impl Templar {
             Yaml::Str(t) if !t.value.trim().is_empty() => {
                 let text: Arc<str> = t.value.trim().into();
                 let problems = ast::compile_expression(&text, true).err();
-                self.diagnostics(problems.into_iter().collect(), &text, Place::Node(node.span), Some(node.span))
+                self.diagnostics(
+                    problems.into_iter().collect(),
+                    &text,
+                    Place::Node(node.span),
+                    Some(node.span),
+                )
             }
             _ => Vec::new(),
         }
@@ -499,7 +510,9 @@ impl Templar {
 
     /// The same for a template file that is in the source map.
     pub fn check_file(&self, file: FileId, options: &FileOptions) -> Vec<Diagnostic> {
-        let Some(source) = self.inner.sources.get(file) else { return Vec::new() };
+        let Some(source) = self.inner.sources.get(file) else {
+            return Vec::new();
+        };
         let text: Arc<str> = source.text.as_str().into();
         match header(&text, options) {
             Ok((body, options, skipped)) => {
@@ -575,7 +588,10 @@ fn header(text: &Arc<str>, options: &FileOptions) -> Res<(Arc<str>, FileOptions,
     let mut options = options.clone();
     for pair in line.split(',') {
         let Some((key, value)) = pair.split_once(':') else {
-            return Err(fail(format!("`{}` in a `#jinja2:` header is not `key: value`", pair.trim())));
+            return Err(fail(format!(
+                "`{}` in a `#jinja2:` header is not `key: value`",
+                pair.trim()
+            )));
         };
         let (key, value) = (key.trim(), value.trim());
         let quoted = ['\'', '"']
@@ -584,10 +600,13 @@ fn header(text: &Arc<str>, options: &FileOptions) -> Res<(Arc<str>, FileOptions,
         let flag = || match value {
             "True" => Ok(true),
             "False" => Ok(false),
-            _ => Err(fail(format!("`{key}` in a `#jinja2:` header must be `True` or `False`, not `{value}`"))),
+            _ => Err(fail(format!(
+                "`{key}` in a `#jinja2:` header must be `True` or `False`, not `{value}`"
+            ))),
         };
-        let text = || {
-            let quoted = quoted.ok_or_else(|| fail(format!("`{key}` in a `#jinja2:` header must be a quoted string")))?;
+        let text = || -> Res<String> {
+            let quoted =
+                quoted.ok_or_else(|| fail(format!("`{key}` in a `#jinja2:` header must be a quoted string")))?;
             Ok(quoted.replace("\\n", "\n").replace("\\r", "\r"))
         };
         match key {
