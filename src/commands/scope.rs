@@ -10,8 +10,15 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The scope of `host`, or of no host: then only `-e` is there. Facts are not, and say so.
-pub fn of(inventory: &Inventory, adjacent: &Adjacent, extra: &Layer, host: Option<&str>) -> Arc<dyn Scope> {
+/// The scope of `host`, or of no host: then only `-e` is there. Facts are not, and say so. `local`: what wins over
+/// all of it.
+pub fn of(
+    inventory: &Inventory,
+    adjacent: &Adjacent,
+    extra: &Layer,
+    host: Option<&str>,
+    local: &[(&str, &str)],
+) -> Arc<dyn Scope> {
     let groups: serde_json::Map<String, Value> = inventory
         .groups()
         .iter()
@@ -53,7 +60,12 @@ pub fn of(inventory: &Inventory, adjacent: &Adjacent, extra: &Layer, host: Optio
         produced: Produced::default(),
         chain: Vec::new(),
         role: None,
-        local: Arc::default(),
+        local: Arc::new(
+            local
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), Arc::new(Value::from(*v))))
+                .collect(),
+        ),
         hostvars: Some(HostVars {
             board,
             pos: Pos::default(),

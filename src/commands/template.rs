@@ -37,7 +37,9 @@ fn answer(session: &Session, args: &TemplateArgs) -> Result<Exit, Exit> {
     let adjacent = session.adjacent(&inventory, &[".".to_owned()])?;
     let given = args.inventory.extra_vars().map_err(|d| session.tell(&d))?;
     let extra = Arc::new(session.extra_vars(&given)?);
-    let scope = scope::of(&inventory, &adjacent, &extra, args.host.as_deref());
+    let full = session.files.absolute(path);
+    let local = [("template_path", path), ("template_fullpath", full.as_str())];
+    let scope = scope::of(&inventory, &adjacent, &extra, args.host.as_deref(), &local);
     let directory = path.rsplit_once('/').map_or(".", |(directory, _)| directory);
     let search = [directory.to_owned()];
     match scope::templar(session).file(path, &text, &FileOptions::default(), &search, &scope) {

@@ -44,7 +44,7 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
     let extra = Arc::new(session.extra_vars(&given)?);
     let values = Values {
         templar: scope::templar(session),
-        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host)),
+        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host), &[]),
     };
     layers.push(Layer::new(Level::ExtraVars, "command line", extra));
     let mut all: IndexMap<String, Definitions> = IndexMap::new();
