@@ -35,7 +35,7 @@ impl Files for Disk {
         path.canonicalize().unwrap_or(path).to_string_lossy().into_owned()
     }
     fn env(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        if name == "TZ" { Some("UTC".into()) } else { std::env::var(name).ok() }
     }
     fn pipe(&self, command: &str) -> std::io::Result<Vec<u8>> {
         Ok(Command::new("sh").arg("-c").arg(command).output()?.stdout)
@@ -154,7 +154,8 @@ fn ansible() -> PathBuf {
         "these tests compare with real Ansible; make a virtual environment with ansible-core==2.19.14 at target/oracle, \
          or name its bin directory in RMQPLAY_ANSIBLE"
     );
-    directory
+    // Python looks for its environment beside the path it was started by.
+    directory.canonicalize().unwrap()
 }
 
 #[test]
@@ -184,6 +185,11 @@ fn every_case_comes_out_as_ansible_has_it() {
         assert_eq!(cases.len(), theirs.len());
         for (case, theirs) in cases.iter().zip(theirs) {
             count += 1;
+            if std::env::var_os("RMQPLAY_SHOW_ERRORS").is_some()
+                && let (Err(ours), None) = (&case.ours, theirs.get("ok"))
+            {
+                println!("{}: {}\n     ours: {ours}\n  ansible: {theirs}\n", case.file, case.shown);
+            }
             let equal = match (&case.ours, theirs.get("ok")) {
                 (Ok(ours), Some(theirs)) => ours.to_string() == theirs.to_string(),
                 (Err(_), None) => true,

@@ -110,7 +110,16 @@ impl Ctx {
             let message = format!("variable `{}` refers to itself: {cycle}", node.name);
             return Err(Rc::new(Fault::new(ErrorKind::Recursion, message)));
         }
-        let _deeper = self.deeper()?;
+        let _deeper = self.deeper().map_err(|fault| {
+            // Scopes of other hosts are made anew each time: only the depth tells.
+            let active = self.active.borrow();
+            let again = active.iter().filter(|a| a.0 == key.0).count() > 2;
+            if !again {
+                return fault;
+            }
+            let message = format!("variable `{}` refers to itself through other variables", node.name);
+            Rc::new(Fault::new(ErrorKind::Recursion, message))
+        })?;
         self.active.borrow_mut().push((key.0, key.1, node.name.clone()));
         let result = self.text(&text.value, Place::Node(target.span), &node.scope);
         self.active.borrow_mut().pop();
@@ -161,7 +170,7 @@ fn concat(ctx: &Ctx, nodes: Vec<Value>) -> Res<Value> {
     for node in nodes {
         match &node {
             Value::Str(s) => out.push_str(s),
-            Value::Omit => {}
+            Value::Omit | Value::Blank => {}
             other => out.push_str(&other.finalize(ctx)?.text(ctx)?),
         }
     }
@@ -173,6 +182,8 @@ pub(crate) struct Frame {
     names: RefCell<HashMap<Arc<str>, Value>>,
     parent: Option<Rc<Frame>>,
     scope: Option<Arc<dyn Scope>>,
+    /// Lists and dicts of the scope this template has used: what `append` did to one stays for the rest of it.
+    reached: RefCell<HashMap<Arc<str>, Value>>,
 }
 
 impl Frame {
@@ -181,6 +192,7 @@ impl Frame {
             names: RefCell::default(),
             parent: None,
             scope,
+            reached: RefCell::default(),
         })
     }
 
@@ -189,6 +201,7 @@ impl Frame {
             names: RefCell::default(),
             parent: Some(parent.clone()),
             scope: None,
+            reached: RefCell::default(),
         })
     }
 
@@ -346,7 +359,7 @@ impl<'c> Run<'c> {
                     Value::Object(o) if o.type_name() == "TemplateModule" => {
                         o.attr(self.ctx, "__body__").unwrap_or(Value::None)
                     }
-                    value => value,
+                    value => value.snapshot(),
                 };
                 if parent.is_none() {
                     out.push(value);
@@ -700,8 +713,8 @@ impl<'c> Run<'c> {
                 (true, _) => self.eval(then)?,
                 (false, Some(otherwise)) => self.eval(otherwise)?,
                 (false, None) => {
-                    let message = "this inline `if` is false and has no `else`";
-                    Value::Marker(here(undefined(message)))
+                    // Jinja's own undefined value, which Ansible does not make strict: it is empty text.
+                    Value::Blank
                 }
             },
             ExprKind::List(items) => Value::list(items.iter().map(|e| self.eval(e)).collect::<Res<_>>()?),
@@ -734,8 +747,15 @@ impl<'c> Run<'c> {
         if let Some(value) = self.env.frame.local(name) {
             return value;
         }
-        let scope = self.env.frame.scope();
+        let outermost = self.env.frame.outermost();
+        if let Some(value) = outermost.reached.borrow().get(name) {
+            return value.clone();
+        }
+        let scope = &outermost.scope;
         if let Some(value) = scope.as_ref().and_then(|s| self.ctx.variable_in(s, name)) {
+            if matches!(value, Value::List(_) | Value::Dict(_)) {
+                outermost.reached.borrow_mut().insert(name.clone(), value.clone());
+            }
             return self.arrived(value, range);
         }
         if let Some(value) = super::globals::find(name) {
@@ -760,6 +780,9 @@ impl<'c> Run<'c> {
             Value::Marker(fault) => return Value::Marker(fault.clone()),
             Value::Dict(d) => d.get(self.ctx, &Key::Str((&**name).into())),
             Value::Object(o) => o.attr(self.ctx, name),
+            // What `groupby` gives is a pair whose halves have names.
+            Value::Tuple(t) if t.len() == 2 && &**name == "grouper" => Some(t[0].clone()),
+            Value::Tuple(t) if t.len() == 2 && &**name == "list" => Some(t[1].clone()),
             // `list.0` is written where `list[0]` is meant; Jinja reads it so too.
             other => name
                 .parse::<i128>()

@@ -514,13 +514,18 @@ pub(crate) fn render_value(
     search: Vec<String>,
     scope: &Arc<dyn Scope>,
 ) -> Res<value::Value> {
+    let delimiters = [&options.block.0, &options.variable.0, &options.comment.0];
+    if !text.starts_with("#jinja2:") && !delimiters.iter().any(|d| text.contains(d.as_str())) {
+        return Ok((&**text).into());
+    }
+    // The newlines at the end are the task's, whatever the header says.
+    let newline = options.newline.clone();
     let (body, options, skipped) = header(text, options)?;
     let place = match place {
         Place::File(file, base) => Place::File(file, base + skipped),
         place => place,
     };
     let compiled = inner.text_template(&body, &options, place)?;
-    let newline = options.newline.clone();
     let ctx = Ctx::new(inner.clone(), search, options);
     let value = eval::run_template(&ctx, &compiled, place, &Frame::root(Some(scope.clone())))?;
     Ok(eval::keep_newlines(text, value.finalize(&ctx)?, &newline))
