@@ -95,8 +95,12 @@ impl Ctx {
     }
 
     fn force_text(&self, node: &NodeRef) -> Res<Value> {
-        let Some(target) = node.node() else { return Ok(Value::None) };
-        let Yaml::Str(text) = &target.yaml else { return Ok(Value::None) };
+        let Some(target) = node.node() else {
+            return Ok(Value::None);
+        };
+        let Yaml::Str(text) = &target.yaml else {
+            return Ok(Value::None);
+        };
         let key = (std::ptr::from_ref(target) as usize, address(&node.scope));
         let cycle = {
             let active = self.active.borrow();
@@ -135,7 +139,9 @@ impl Ctx {
 
     /// Evaluates a compiled expression.
     pub fn expression(&self, compiled: &Compiled, place: Place, scope: &Arc<dyn Scope>) -> Res<Value> {
-        let Body::Expression(expr) = &compiled.body else { return Ok(Value::None) };
+        let Body::Expression(expr) = &compiled.body else {
+            return Ok(Value::None);
+        };
         let run = Run::new(self, compiled, place, Frame::root(Some(scope.clone())));
         run.eval(expr)
     }
@@ -145,9 +151,7 @@ impl Ctx {
 pub(crate) fn keep_newlines(source: &str, value: Value, newline: &str) -> Value {
     let count = |s: &str| s.len() - s.trim_end_matches('\n').len();
     match &value {
-        Value::Str(s) if count(source) > count(s) => {
-            format!("{s}{}", newline.repeat(count(source) - count(s))).into()
-        }
+        Value::Str(s) if count(source) > count(s) => format!("{s}{}", newline.repeat(count(source) - count(s))).into(),
         _ => value,
     }
 }
@@ -295,7 +299,9 @@ impl<'c> Run<'c> {
 
     /// A template with the parents it extends.
     fn whole(&self, compiled: &Compiled, out: &mut Vec<Value>) -> Res<()> {
-        let Body::Template(body) = &compiled.body else { return Ok(()) };
+        let Body::Template(body) = &compiled.body else {
+            return Ok(());
+        };
         for (name, body) in &compiled.blocks {
             let mut blocks = self.env.blocks.borrow_mut();
             blocks
@@ -367,7 +373,9 @@ impl<'c> Run<'c> {
             }
             Stmt::For(for_loop) => {
                 let items = self.eval(&for_loop.iter)?;
-                let items = items.iterate(self.ctx).map_err(|e| e.located(|| self.at(for_loop.iter.range)))?;
+                let items = items
+                    .iterate(self.ctx)
+                    .map_err(|e| e.located(|| self.at(for_loop.iter.range)))?;
                 self.for_loop(for_loop, items, 0, out)?;
             }
             Stmt::If(test, then, otherwise) => {
@@ -445,7 +453,9 @@ impl<'c> Run<'c> {
                 self.env.frame.set(m.name.clone(), value);
             }
             Stmt::CallBlock(call, caller) => {
-                let ExprKind::Call(callee, args) = &call.kind else { return Ok(Flow::Next) };
+                let ExprKind::Call(callee, args) = &call.kind else {
+                    return Ok(Flow::Next);
+                };
                 let mut args = self.args(args)?;
                 args.kw.push(("caller".into(), self.macro_object(caller)));
                 let value = self.call(callee, args, call.range)?;
@@ -498,7 +508,11 @@ impl<'c> Run<'c> {
             match self.load(n) {
                 Ok((compiled, place)) => {
                     let _deeper = self.ctx.deeper()?;
-                    let frame = if with_context { Frame::child(&self.env.frame) } else { Frame::root(None) };
+                    let frame = if with_context {
+                        Frame::child(&self.env.frame)
+                    } else {
+                        Frame::root(None)
+                    };
                     return Run::new(self.ctx, &compiled, place, frame).whole(&compiled, out);
                 }
                 Err(fault) if fault.kind == ErrorKind::Other => missing = Some(fault),
@@ -515,13 +529,19 @@ impl<'c> Run<'c> {
         let file = self.eval(name)?.usable()?.text(self.ctx)?;
         let (compiled, place) = self.load(&file).map_err(|e| e.located(|| self.at(name.range)))?;
         let _deeper = self.ctx.deeper()?;
-        let frame = if with_context { Frame::child(&self.env.frame) } else { Frame::root(None) };
+        let frame = if with_context {
+            Frame::child(&self.env.frame)
+        } else {
+            Frame::root(None)
+        };
         let body = run_template(self.ctx, &compiled, place, &frame)?;
         Ok(Module { frame, body })
     }
 
     fn filter_block(&self, filter: &Expr, input: Value) -> Res<Value> {
-        let ExprKind::Filter(inner, f, args) = &filter.kind else { return Ok(input) };
+        let ExprKind::Filter(inner, f, args) = &filter.kind else {
+            return Ok(input);
+        };
         let input = match inner {
             Some(inner) => self.filter_block(inner, input)?,
             None => input,
@@ -688,11 +708,19 @@ impl<'c> Run<'c> {
             ExprKind::Neg(e) => ops::negate(&self.value(e)?).map_err(here)?,
             ExprKind::And(a, b) => {
                 let left = self.eval(a)?;
-                if left.truthy().map_err(|e| e.located(|| self.at(a.range)))? { self.eval(b)? } else { left }
+                if left.truthy().map_err(|e| e.located(|| self.at(a.range)))? {
+                    self.eval(b)?
+                } else {
+                    left
+                }
             }
             ExprKind::Or(a, b) => {
                 let left = self.eval(a)?;
-                if left.truthy().map_err(|e| e.located(|| self.at(a.range)))? { left } else { self.eval(b)? }
+                if left.truthy().map_err(|e| e.located(|| self.at(a.range)))? {
+                    left
+                } else {
+                    self.eval(b)?
+                }
             }
             ExprKind::Binary(op, a, b) => {
                 let (a, b) = (self.value(a)?, self.value(b)?);
@@ -735,7 +763,9 @@ impl<'c> Run<'c> {
         match value {
             Value::Marker(fault) if fault.at.is_some() && fault.trail.len() < 8 => {
                 let mut fault = Rc::unwrap_or_clone(fault);
-                fault.trail.push((format!("needed by `{}` here", self.slice(range)), self.at(range)));
+                fault
+                    .trail
+                    .push((format!("needed by `{}` here", self.slice(range)), self.at(range)));
                 Value::Marker(Rc::new(fault))
             }
             Value::Marker(fault) => Value::Marker(fault.located(|| self.at(range))),
@@ -769,7 +799,9 @@ impl<'c> Run<'c> {
         if let Some(scope) = scope {
             let names = scope.names();
             if let Some(similar) = similar_name(name, names.iter().map(String::as_str)) {
-                fault.helps.push(format!("a variable with a similar name exists: `{similar}`"));
+                fault
+                    .helps
+                    .push(format!("a variable with a similar name exists: `{similar}`"));
             }
         }
         Value::Marker(Rc::new(fault))
@@ -835,15 +867,21 @@ impl<'c> Run<'c> {
         if let Value::Dict(d) = base {
             let keys: Vec<String> = d.keys().iter().map(Key::json_name).collect();
             match similar_name(&key_text, keys.iter().map(String::as_str)) {
-                Some(similar) => fault.helps.push(format!("a key with a similar name exists: `{similar}`")),
+                Some(similar) => fault
+                    .helps
+                    .push(format!("a key with a similar name exists: `{similar}`")),
                 None if keys.len() <= 12 && !keys.is_empty() => {
                     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-                    fault.notes.push(format!("`{parent}` has {}", super::ast::quoted(&keys)));
+                    fault
+                        .notes
+                        .push(format!("`{parent}` has {}", super::ast::quoted(&keys)));
                 }
                 None => {}
             }
             if let Some(span) = d.written().and_then(|n| n.defined_at()) {
-                fault.related.push((format!("`{parent}` is defined here, without `{key_text}`"), span));
+                fault
+                    .related
+                    .push((format!("`{parent}` is defined here, without `{key_text}`"), span));
             }
         }
         Rc::new(fault)
@@ -1000,7 +1038,9 @@ impl Object for MacroObject {
     fn attr(&self, _ctx: &Ctx, name: &str) -> Option<Value> {
         match name {
             "name" => Some(Value::str(&self.definition.name)),
-            "arguments" => Some(Value::tuple(self.definition.args.iter().map(|a| Value::str(a)).collect())),
+            "arguments" => Some(Value::tuple(
+                self.definition.args.iter().map(|a| Value::str(a)).collect(),
+            )),
             _ => None,
         }
     }
@@ -1026,7 +1066,10 @@ impl Object for MacroObject {
             let value = match given {
                 Some(value) => value,
                 None if i >= first_default => run.eval(&m.defaults[i - first_default])?,
-                None => Value::Marker(undefined(format!("parameter `{name}` of macro `{}` was not given", m.name))),
+                None => Value::Marker(undefined(format!(
+                    "parameter `{name}` of macro `{}` was not given",
+                    m.name
+                ))),
             };
             frame.set(name.clone(), value);
         }

@@ -10,7 +10,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 pub(crate) const NAMES: &[&str] = &[
-    "cycler", "dict", "joiner", "lookup", "namespace", "now", "omit", "q", "query", "range", "undef",
+    "cycler",
+    "dict",
+    "joiner",
+    "lookup",
+    "namespace",
+    "now",
+    "omit",
+    "q",
+    "query",
+    "range",
+    "undef",
 ];
 
 pub(crate) fn find(name: &str) -> Option<Value> {
@@ -75,7 +85,12 @@ impl Object for Function {
 fn range(args: Args) -> Res<Value> {
     let [a, b, step] = args.bind("range", ["start", "stop", "step"])?;
     let int = |v: &Value| {
-        v.as_int().ok_or_else(|| fail(format!("'{}' object cannot be interpreted as an integer", v.type_name())))
+        v.as_int().ok_or_else(|| {
+            fail(format!(
+                "'{}' object cannot be interpreted as an integer",
+                v.type_name()
+            ))
+        })
     };
     let (start, stop) = match (&a, &b) {
         (Some(stop), None) => (0, int(stop)?),
@@ -169,6 +184,10 @@ impl Object for Joiner {
     }
 
     fn call(&self, _ctx: &Ctx, _args: Args) -> Res<Value> {
-        Ok(if self.1.replace(true) { Value::Str(self.0.clone()) } else { "".into() })
+        Ok(if self.1.replace(true) {
+            Value::Str(self.0.clone())
+        } else {
+            "".into()
+        })
     }
 }

@@ -77,7 +77,13 @@ pub(crate) fn call(ctx: &Ctx, mut args: Args, scope: Option<&Arc<dyn Scope>>, qu
                 _ => fault,
             });
         }
-        Err(_) => return Ok(if want_list { Value::list(Vec::new()) } else { Value::None }),
+        Err(_) => {
+            return Ok(if want_list {
+                Value::list(Vec::new())
+            } else {
+                Value::None
+            });
+        }
     };
     if want_list || results.is_empty() {
         return Ok(Value::list(results));
@@ -162,7 +168,10 @@ impl Lookup<'_> {
                     let pool = pool.iterate(self.ctx)?;
                     rows = rows
                         .iter()
-                        .flat_map(|row| pool.iter().map(move |v| row.iter().cloned().chain([v.clone()]).collect()))
+                        .flat_map(|row| {
+                            pool.iter()
+                                .map(move |v| row.iter().cloned().chain([v.clone()]).collect())
+                        })
                         .collect();
                 }
                 Ok(rows.into_iter().map(Value::list).collect())
@@ -171,12 +180,16 @@ impl Lookup<'_> {
                 let columns = args.pos.iter().map(|c| c.iterate(self.ctx)).collect::<Res<Vec<_>>>()?;
                 let n = columns.iter().map(Vec::len).max().unwrap_or(0);
                 let cell = |c: &Vec<Value>, i: usize| c.get(i).cloned().unwrap_or(Value::None);
-                Ok((0..n).map(|i| Value::list(columns.iter().map(|c| cell(c, i)).collect())).collect())
+                Ok((0..n)
+                    .map(|i| Value::list(columns.iter().map(|c| cell(c, i)).collect()))
+                    .collect())
             }
             "subelements" => {
                 let [list, path, options] = args.bind("subelements", ["list", "path", "options"])?;
                 let skip = match &options {
-                    Some(Value::Dict(d)) => d.get(self.ctx, &Key::Str("skip_missing".into())).unwrap_or(false.into()),
+                    Some(Value::Dict(d)) => d
+                        .get(self.ctx, &Key::Str("skip_missing".into()))
+                        .unwrap_or(false.into()),
                     _ => false.into(),
                 };
                 let input = list.unwrap_or(Value::None);
@@ -195,7 +208,11 @@ impl Lookup<'_> {
                     many => many.to_vec(),
                 };
                 let i = random.below((items.len() as u64).max(1));
-                Ok(usize::try_from(i).ok().and_then(|i| items.get(i).cloned()).into_iter().collect())
+                Ok(usize::try_from(i)
+                    .ok()
+                    .and_then(|i| items.get(i).cloned())
+                    .into_iter()
+                    .collect())
             }
             "sequence" => self.sequence(args),
             other => Err(fail(format!("unknown lookup `{other}`"))),
@@ -231,7 +248,13 @@ impl Lookup<'_> {
         self.each(args, |term, out| {
             let term = term.text(self.ctx)?;
             let name = term.split_whitespace().next().unwrap_or("");
-            out.push(self.ctx.inner.files.env(name).map_or_else(|| default.clone(), Value::from));
+            out.push(
+                self.ctx
+                    .inner
+                    .files
+                    .env(name)
+                    .map_or_else(|| default.clone(), Value::from),
+            );
             Ok(())
         })
     }
@@ -274,7 +297,10 @@ impl Lookup<'_> {
 
     fn found(&self, name: &str, kind: &str) -> Res<String> {
         self.find(name, kind).ok_or_else(|| {
-            fail(format!("`{name}` was not found in {} or their `{kind}`", self.search_path().join(", ")))
+            fail(format!(
+                "`{name}` was not found in {} or their `{kind}`",
+                self.search_path().join(", ")
+            ))
         })
     }
 
@@ -319,7 +345,9 @@ impl Lookup<'_> {
                 values.insert(k.json_name(), Found::Data(Arc::new(v.to_json(self.ctx)?)));
             }
         }
-        let Some(base) = self.scope.cloned() else { return Err(fail("there are no variables here")) };
+        let Some(base) = self.scope.cloned() else {
+            return Err(fail("there are no variables here"));
+        };
         self.each(args, |term, out| {
             let name = term.text(self.ctx)?;
             let path = self.found(&name, "templates")?;
@@ -342,8 +370,7 @@ impl Lookup<'_> {
             let mut search = vec![path.rsplit_once('/').map_or(".", |(d, _)| d).to_owned()];
             search.extend(self.search_path());
             let _deeper = self.ctx.deeper()?;
-            let rendered =
-                super::render_value(&self.ctx.inner, &text, Place::File(file, 0), &options, search, &scope)?;
+            let rendered = super::render_value(&self.ctx.inner, &text, Place::File(file, 0), &options, search, &scope)?;
             out.push(rendered);
             Ok(())
         })
@@ -355,7 +382,10 @@ impl Lookup<'_> {
             let mut patterns = vec![pattern.clone()];
             if !pattern.starts_with('/') {
                 let dirs = self.search_path();
-                patterns = dirs.iter().flat_map(|d| [format!("{d}/files/{pattern}"), format!("{d}/{pattern}")]).collect();
+                patterns = dirs
+                    .iter()
+                    .flat_map(|d| [format!("{d}/files/{pattern}"), format!("{d}/{pattern}")])
+                    .collect();
             }
             for pattern in patterns {
                 let found = glob(self.ctx, &pattern);
@@ -379,7 +409,10 @@ impl Lookup<'_> {
         let default = args.take_kw("default").filter(|d| !matches!(d, Value::None));
         self.each(args, |term, out| {
             let Value::Str(name) = &term else {
-                return Err(fail(format!("a variable's name must be a string, not {}", term.type_name())));
+                return Err(fail(format!(
+                    "a variable's name must be a string, not {}",
+                    term.type_name()
+                )));
             };
             let value = self.variable(name).or_else(|| default.clone());
             out.push(value.unwrap_or_else(|| Value::Marker(undefined(format!("undefined variable `{name}`")))));
@@ -409,7 +442,9 @@ impl Lookup<'_> {
             } else {
                 let dirs = self.search_path();
                 dirs.iter()
-                    .flat_map(|d| ["files", "templates", "vars", ""].map(|k| format!("{d}/{k}/{name}").replace("//", "/")))
+                    .flat_map(|d| {
+                        ["files", "templates", "vars", ""].map(|k| format!("{d}/{k}/{name}").replace("//", "/"))
+                    })
                     .collect()
             };
             if let Some(hit) = candidates.iter().find(|p| ctx.inner.files.exists(p)) {
@@ -422,7 +457,13 @@ impl Lookup<'_> {
         Err(fail(format!("none of these files was found: {}", wanted.join(", "))))
     }
 
-    fn first_found_terms(&self, terms: &[Value], paths: &[String], skip: &mut bool, wanted: &mut Vec<String>) -> Res<()> {
+    fn first_found_terms(
+        &self,
+        terms: &[Value],
+        paths: &[String],
+        skip: &mut bool,
+        wanted: &mut Vec<String>,
+    ) -> Res<()> {
         for term in terms {
             match term {
                 Value::Marker(fault) => return Err(fault.clone()),
@@ -466,7 +507,9 @@ impl Lookup<'_> {
         let mut given: HashMap<String, Value> = HashMap::new();
         for term in &args.pos {
             for word in term.text(self.ctx)?.split_whitespace() {
-                let (k, v) = word.split_once('=').ok_or_else(|| fail(format!("`{word}` is not `key=value`")))?;
+                let (k, v) = word
+                    .split_once('=')
+                    .ok_or_else(|| fail(format!("`{word}` is not `key=value`")))?;
                 given.insert(k.into(), v.into());
             }
         }
@@ -479,8 +522,12 @@ impl Lookup<'_> {
             given
                 .get(name)
                 .map(|v| match v {
-                    Value::Str(s) => super::python::parse_int(s, 0).ok_or_else(|| fail(format!("`{s}` is not an integer"))),
-                    other => other.as_int().ok_or_else(|| fail(format!("`{name}` must be an integer"))),
+                    Value::Str(s) => {
+                        super::python::parse_int(s, 0).ok_or_else(|| fail(format!("`{s}` is not an integer")))
+                    }
+                    other => other
+                        .as_int()
+                        .ok_or_else(|| fail(format!("`{name}` must be an integer"))),
                 })
                 .transpose()
         };
@@ -559,7 +606,9 @@ impl Lookup<'_> {
         }
         let length = match options.get("length") {
             None => 20,
-            Some(Value::Str(s)) => s.parse().map_err(|_| fail(format!("`length` must be a number, not `{s}`")))?,
+            Some(Value::Str(s)) => s
+                .parse()
+                .map_err(|_| fail(format!("`length` must be a number, not `{s}`")))?,
             Some(v) => v.as_int().and_then(|i| usize::try_from(i).ok()).unwrap_or(20),
         };
         let sets = match options.get("chars") {
@@ -569,10 +618,19 @@ impl Lookup<'_> {
                 if s.contains(",,") {
                     sets.push(",".into());
                 }
-                sets.extend(s.replace(",,", ",").split(',').filter(|c| !c.is_empty()).map(str::to_owned));
+                sets.extend(
+                    s.replace(",,", ",")
+                        .split(',')
+                        .filter(|c| !c.is_empty())
+                        .map(str::to_owned),
+                );
                 sets
             }
-            Some(list) => list.iterate(self.ctx)?.iter().map(|c| Ok(c.text(self.ctx)?.to_string())).collect::<Res<_>>()?,
+            Some(list) => list
+                .iterate(self.ctx)?
+                .iter()
+                .map(|c| Ok(c.text(self.ctx)?.to_string()))
+                .collect::<Res<_>>()?,
         };
         let letters: Vec<char> = sets.iter().flat_map(|s| character_set(s)).collect();
         if letters.is_empty() {
@@ -585,7 +643,11 @@ impl Lookup<'_> {
                 Random::from_text(&format!("{}/{draw}", self.ctx.inner.settings.seed))
             }
         };
-        let pick = |_| usize::try_from(random.below(letters.len() as u64)).ok().map(|i| letters[i]);
+        let pick = |_| {
+            usize::try_from(random.below(letters.len() as u64))
+                .ok()
+                .map(|i| letters[i])
+        };
         let password: String = (0..length).filter_map(pick).collect();
         if path != "/dev/null" {
             let created = files.create(&path, format!("{password}\n").as_bytes());
@@ -639,7 +701,9 @@ pub(crate) fn expand_user(ctx: &Ctx, path: &str) -> String {
 pub(crate) fn glob(ctx: &Ctx, pattern: &str) -> Vec<String> {
     let files = &ctx.inner.files;
     let (dir, name) = pattern.rsplit_once('/').map_or((None, pattern), |(d, n)| (Some(d), n));
-    let Ok(matcher) = glob::Pattern::new(name) else { return Vec::new() };
+    let Ok(matcher) = glob::Pattern::new(name) else {
+        return Vec::new();
+    };
     let listing = files.list(match dir {
         Some("") => "/",
         Some(d) => d,
@@ -656,4 +720,3 @@ pub(crate) fn glob(ctx: &Ctx, pattern: &str) -> Vec<String> {
     out.sort();
     out
 }
-

@@ -8,18 +8,70 @@ use indexmap::IndexMap;
 use std::rc::Rc;
 
 const STRING: &[&str] = &[
-    "capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map", "index",
-    "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric", "isspace", "istitle",
-    "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix", "removesuffix", "replace", "rfind", "rindex",
-    "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines", "startswith", "strip", "swapcase", "title", "upper",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
     "zfill",
 ];
 const LIST: &[&str] = &[
     "append", "clear", "copy", "count", "extend", "index", "insert", "pop", "remove", "reverse", "sort",
 ];
 const DICT: &[&str] = &[
-    "clear", "copy", "fromkeys", "get", "has_key", "items", "iteritems", "iterkeys", "itervalues", "keys", "pop", "popitem",
-    "setdefault", "update", "values",
+    "clear",
+    "copy",
+    "fromkeys",
+    "get",
+    "has_key",
+    "items",
+    "iteritems",
+    "iterkeys",
+    "itervalues",
+    "keys",
+    "pop",
+    "popitem",
+    "setdefault",
+    "update",
+    "values",
 ];
 const TUPLE: &[&str] = &["count", "index"];
 const INT: &[&str] = &["bit_length", "__and__", "__or__", "__xor__", "__lshift__", "__rshift__"];
@@ -54,7 +106,11 @@ impl Object for Bound {
     }
 
     fn text(&self) -> String {
-        format!("<built-in method {} of {} object>", self.name, self.receiver.type_name())
+        format!(
+            "<built-in method {} of {} object>",
+            self.name,
+            self.receiver.type_name()
+        )
     }
 }
 
@@ -74,7 +130,9 @@ pub(crate) fn call(ctx: &Ctx, receiver: &Value, name: &str, args: Args) -> Res<V
 }
 
 fn needed(value: Option<Value>, method: &str, argument: &str) -> Res<Value> {
-    value.ok_or_else(|| fail(format!("`{method}` needs the argument `{argument}`")))?.usable()
+    value
+        .ok_or_else(|| fail(format!("`{method}` needs the argument `{argument}`")))?
+        .usable()
 }
 
 fn text_arg(value: Option<Value>, method: &str, argument: &str) -> Res<Rc<str>> {
@@ -110,7 +168,9 @@ fn int(i: i128, name: &str, args: Args) -> Res<Value> {
         "__and__" => i & other,
         "__or__" => i | other,
         "__xor__" => i ^ other,
-        "__lshift__" => i.checked_mul(1i128.checked_shl(shift?).unwrap_or(0)).ok_or_else(|| fail("the result is too large"))?,
+        "__lshift__" => i
+            .checked_mul(1i128.checked_shl(shift?).unwrap_or(0))
+            .ok_or_else(|| fail("the result is too large"))?,
         _ => i >> shift?.min(127),
     }))
 }
@@ -132,7 +192,11 @@ fn position_or_count(ctx: &Ctx, items: &[Value], name: &str, wanted: &Value) -> 
 }
 
 fn list(ctx: &Ctx, l: &List, name: &str, mut args: Args) -> Res<Value> {
-    let at = |i: i128, len: usize| usize::try_from(if i < 0 { (i + len as i128).max(0) } else { i }).unwrap_or(0).min(len);
+    let at = |i: i128, len: usize| {
+        usize::try_from(if i < 0 { (i + len as i128).max(0) } else { i })
+            .unwrap_or(0)
+            .min(len)
+    };
     match name {
         "append" => {
             let [item] = args.bind(name, ["object"])?;
@@ -156,7 +220,13 @@ fn list(ctx: &Ctx, l: &List, name: &str, mut args: Args) -> Res<Value> {
             let items = l.items(ctx);
             let i = if index < 0 { index + items.len() as i128 } else { index };
             let i = usize::try_from(i).ok().filter(|i| *i < items.len());
-            let i = i.ok_or_else(|| fail(if items.is_empty() { "pop from empty list" } else { "pop index out of range" }))?;
+            let i = i.ok_or_else(|| {
+                fail(if items.is_empty() {
+                    "pop from empty list"
+                } else {
+                    "pop index out of range"
+                })
+            })?;
             l.edit(|v| v.remove(i));
             return Ok(items[i].clone());
         }
@@ -195,7 +265,10 @@ fn list(ctx: &Ctx, l: &List, name: &str, mut args: Args) -> Res<Value> {
 
 /// Sorts stably by a key, as Python's `sort` does; the first pair that cannot be ordered is the error.
 pub(crate) fn sort_values(ctx: &Ctx, items: &mut Vec<Value>, key: impl Fn(&Value) -> Res<Value>) -> Res<()> {
-    let mut keyed = items.drain(..).map(|v| Ok((key(&v)?.usable()?, v))).collect::<Res<Vec<_>>>()?;
+    let mut keyed = items
+        .drain(..)
+        .map(|v| Ok((key(&v)?.usable()?, v)))
+        .collect::<Res<Vec<_>>>()?;
     let mut failure = None;
     keyed.sort_by(|(a, _), (b, _)| match a.compare(ctx, b, "<") {
         Ok(order) => order.unwrap_or(std::cmp::Ordering::Equal),
@@ -297,7 +370,10 @@ fn dict(ctx: &Ctx, d: &Dict, name: &str, args: Args) -> Res<Value> {
             let [keys, value] = args.bind(name, ["keys", "value"])?;
             let keys = needed(keys, name, "keys")?.iterate(ctx)?;
             let value = value.unwrap_or(Value::None);
-            let items = keys.iter().map(|k| Ok((k.to_key()?, value.clone()))).collect::<Res<_>>()?;
+            let items = keys
+                .iter()
+                .map(|k| Ok((k.to_key()?, value.clone())))
+                .collect::<Res<_>>()?;
             Ok(Dict::of(items).into())
         }
         _ => Err(fail(format!("'dict' object has no method `{name}`"))),
@@ -328,7 +404,9 @@ fn rsplit_white(s: &str, max: Option<usize>) -> Vec<String> {
             out.push(rest.trim_start().to_owned());
             break;
         }
-        let start = rest.rfind(char::is_whitespace).map_or(0, |i| i + rest[i..].chars().next().map_or(1, char::len_utf8));
+        let start = rest
+            .rfind(char::is_whitespace)
+            .map_or(0, |i| i + rest[i..].chars().next().map_or(1, char::len_utf8));
         out.push(rest[start..].to_owned());
         rest = rest[..start].trim_end();
     }
@@ -340,12 +418,18 @@ pub(crate) fn split_lines(s: &str, keep: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut rest = s;
     while !rest.is_empty() {
-        let end = rest.find(['\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}', '\u{1c}', '\u{1d}', '\u{1e}']);
+        let end = rest.find([
+            '\n', '\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}', '\u{1c}', '\u{1d}', '\u{1e}',
+        ]);
         let Some(i) = end else {
             out.push(rest.to_owned());
             break;
         };
-        let ending = if rest[i..].starts_with("\r\n") { 2 } else { rest[i..].chars().next().map_or(1, char::len_utf8) };
+        let ending = if rest[i..].starts_with("\r\n") {
+            2
+        } else {
+            rest[i..].chars().next().map_or(1, char::len_utf8)
+        };
         out.push(rest[..if keep { i + ending } else { i }].to_owned());
         rest = &rest[i + ending..];
     }
@@ -355,7 +439,10 @@ pub(crate) fn split_lines(s: &str, keep: bool) -> Vec<String> {
 pub(crate) fn capitalize(s: &str) -> String {
     let mut chars = s.chars();
     match chars.next() {
-        Some(first) => first.to_uppercase().chain(chars.as_str().to_lowercase().chars()).collect(),
+        Some(first) => first
+            .to_uppercase()
+            .chain(chars.as_str().to_lowercase().chars())
+            .collect(),
         None => String::new(),
     }
 }
@@ -410,7 +497,11 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
         "title" => title(s).into(),
         "swapcase" => {
             let swap = |c: char| -> String {
-                if c.is_uppercase() { c.to_lowercase().collect() } else { c.to_uppercase().collect() }
+                if c.is_uppercase() {
+                    c.to_lowercase().collect()
+                } else {
+                    c.to_uppercase().collect()
+                }
             };
             s.chars().map(swap).collect::<String>().into()
         }
@@ -458,7 +549,11 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
         "partition" | "rpartition" => {
             let [separator] = args.bind(name, ["sep"])?;
             let sep = text_arg(separator, name, "sep")?;
-            let found = if name == "partition" { s.split_once(&*sep) } else { s.rsplit_once(&*sep) };
+            let found = if name == "partition" {
+                s.split_once(&*sep)
+            } else {
+                s.rsplit_once(&*sep)
+            };
             let (a, b, c) = match found {
                 Some((a, c)) => (a, &*sep, c),
                 None if name == "partition" => (&**s, "", ""),
@@ -468,7 +563,11 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
         }
         "startswith" | "endswith" => {
             let [affix, start, end] = args.bind(name, ["prefix", "start", "end"])?;
-            let part = ops::slice(ctx, &Value::Str(s.clone()), [int_arg(start, name)?, int_arg(end, name)?, None])?;
+            let part = ops::slice(
+                ctx,
+                &Value::Str(s.clone()),
+                [int_arg(start, name)?, int_arg(end, name)?, None],
+            )?;
             let part = part.as_str().unwrap_or_default();
             let choices = match needed(affix, name, "prefix")? {
                 Value::Tuple(t) => t.to_vec(),
@@ -477,9 +576,16 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
             let mut hit = false;
             for choice in choices {
                 let Value::Str(affix) = choice else {
-                    return Err(fail(format!("`{name}` needs a string or a tuple of strings, not {}", choice.type_name())));
+                    return Err(fail(format!(
+                        "`{name}` needs a string or a tuple of strings, not {}",
+                        choice.type_name()
+                    )));
                 };
-                hit |= if name == "startswith" { part.starts_with(&*affix) } else { part.ends_with(&*affix) };
+                hit |= if name == "startswith" {
+                    part.starts_with(&*affix)
+                } else {
+                    part.ends_with(&*affix)
+                };
             }
             Value::Bool(hit)
         }
@@ -498,10 +604,18 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
             let part = ops::slice(ctx, &Value::Str(s.clone()), [start, int_arg(end, name)?, None])?;
             let part = part.as_str().unwrap_or_default();
             if name == "count" {
-                let n = if sub.is_empty() { part.chars().count() + 1 } else { part.matches(&*sub).count() };
+                let n = if sub.is_empty() {
+                    part.chars().count() + 1
+                } else {
+                    part.matches(&*sub).count()
+                };
                 return Ok(n.into());
             }
-            let found = if name.starts_with('r') { part.rfind(&*sub) } else { part.find(&*sub) };
+            let found = if name.starts_with('r') {
+                part.rfind(&*sub)
+            } else {
+                part.find(&*sub)
+            };
             let length = s.chars().count() as i128;
             let offset = start.map_or(0, |s| if s < 0 { (s + length).max(0) } else { s });
             match found {
@@ -517,7 +631,10 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
             for (i, item) in items.iter().enumerate() {
                 item.check()?;
                 let Value::Str(part) = item else {
-                    return Err(fail(format!("sequence item {i}: expected str instance, {} found", item.type_name())));
+                    return Err(fail(format!(
+                        "sequence item {i}: expected str instance, {} found",
+                        item.type_name()
+                    )));
                 };
                 parts.push(&**part);
             }
@@ -530,12 +647,17 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
                 Value::Dict(d) => d.items(ctx),
                 other => return Err(fail(format!("`format_map` needs a dict, not {}", other.type_name()))),
             };
-            let kw = kw.into_iter().map(|(k, v)| Ok((k.to_value().text(ctx)?, v))).collect::<Res<_>>()?;
+            let kw = kw
+                .into_iter()
+                .map(|(k, v)| Ok((k.to_value().text(ctx)?, v)))
+                .collect::<Res<_>>()?;
             ops::str_format(ctx, s, &Args { pos: Vec::new(), kw })?.into()
         }
         "zfill" => {
             let [width] = args.bind(name, ["width"])?;
-            let width = usize::try_from(int_arg(width, name)?.unwrap_or(0)).unwrap_or(0).min(1_000_000);
+            let width = usize::try_from(int_arg(width, name)?.unwrap_or(0))
+                .unwrap_or(0)
+                .min(1_000_000);
             let missing = width.saturating_sub(s.chars().count());
             let (sign, digits) = match s.chars().next() {
                 Some('+' | '-') => s.split_at(1),
@@ -545,7 +667,9 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
         }
         "ljust" | "rjust" | "center" => {
             let [width, fill] = args.bind(name, ["width", "fillchar"])?;
-            let width = usize::try_from(int_arg(width, name)?.unwrap_or(0)).unwrap_or(0).min(1_000_000);
+            let width = usize::try_from(int_arg(width, name)?.unwrap_or(0))
+                .unwrap_or(0)
+                .min(1_000_000);
             let fill = chars_of(fill)?.unwrap_or_else(|| " ".into());
             let missing = width.saturating_sub(s.chars().count());
             let left = match name {
@@ -559,7 +683,11 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
         "removeprefix" | "removesuffix" => {
             let [affix] = args.bind(name, ["affix"])?;
             let affix = text_arg(affix, name, "affix")?;
-            let rest = if name == "removeprefix" { s.strip_prefix(&*affix) } else { s.strip_suffix(&*affix) };
+            let rest = if name == "removeprefix" {
+                s.strip_prefix(&*affix)
+            } else {
+                s.strip_suffix(&*affix)
+            };
             rest.unwrap_or(s).into()
         }
         "expandtabs" => {
@@ -582,7 +710,11 @@ fn string(ctx: &Ctx, s: &Rc<str>, name: &str, args: Args) -> Res<Value> {
             }
             out.into()
         }
-        "encode" => return Err(fail("bytes are not supported in templates; filters take strings as they are")),
+        "encode" => {
+            return Err(fail(
+                "bytes are not supported in templates; filters take strings as they are",
+            ));
+        }
         _ => return Err(fail(format!("'str' object has no method `{name}`"))),
     })
 }

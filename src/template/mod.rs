@@ -188,11 +188,15 @@ impl Inner {
     }
 
     fn expression(&self, text: &str, place: Place, condition: bool) -> Res<Arc<Compiled>> {
-        cached(if condition { &self.conditions } else { &self.expressions }, text, || {
-            let text: Arc<str> = text.into();
-            let compiled = ast::compile_expression(&text, condition);
-            Ok((text.clone(), compiled.map_err(|p| p.into_fault(text, place))?))
-        })
+        cached(
+            if condition { &self.conditions } else { &self.expressions },
+            text,
+            || {
+                let text: Arc<str> = text.into();
+                let compiled = ast::compile_expression(&text, condition);
+                Ok((text.clone(), compiled.map_err(|p| p.into_fault(text, place))?))
+            },
+        )
     }
 
     fn text_template(&self, text: &Arc<str>, options: &FileOptions, place: Place) -> Res<Arc<Compiled>> {
@@ -207,18 +211,28 @@ impl Inner {
     pub(crate) fn load(&self, name: &str, search: &[String], options: &FileOptions) -> Res<(Arc<Compiled>, Place)> {
         let relative: Vec<&str> = name.split('/').filter(|s| !s.is_empty() && *s != ".").collect();
         if relative.contains(&"..") {
-            return Err(fail(format!("template `{name}` was not found: `..` is not allowed in the name")));
+            return Err(fail(format!(
+                "template `{name}` was not found: `..` is not allowed in the name"
+            )));
         }
         let relative = relative.join("/");
         let candidates: Vec<String> = (search.iter())
             .flat_map(|d| [format!("{d}/templates/{relative}"), format!("{d}/{relative}")])
             .collect();
-        let Some(path) = candidates.iter().find(|p| self.files.exists(p) && !self.files.is_dir(p)) else {
+        let Some(path) = candidates
+            .iter()
+            .find(|p| self.files.exists(p) && !self.files.is_dir(p))
+        else {
             let mut fault = Fault::new(ErrorKind::Other, format!("template `{name}` was not found"));
             fault.notes.push(format!("looked in {}", search.join(", ")));
             return Err(Rc::new(fault));
         };
-        let known = self.loaded.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let known = self
+            .loaded
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(path)
+            .cloned();
         let (file, text) = match known {
             Some(known) => known,
             None => self.remember(path, &self.read_text(path)?),
@@ -265,7 +279,11 @@ impl Scope for Overlay {
     }
 
     fn defined_at(&self, name: &str) -> Option<Span> {
-        if self.values.contains_key(name) { None } else { self.base.defined_at(name) }
+        if self.values.contains_key(name) {
+            None
+        } else {
+            self.base.defined_at(name)
+        }
     }
 }
 
@@ -314,13 +332,9 @@ impl Templar {
             Yaml::Map(map) => {
                 let mut out = serde_json::Map::with_capacity(map.entries.len());
                 for entry in &map.entries {
-                    let key = match crate::language::node::has_template(&entry.key) {
-                        false => entry.key.clone(),
-                        // Ansible leaves keys alone, too.
-                        true => entry.key.clone(),
-                    };
+                    // Keys are no templates, as in Ansible.
                     if let Some(value) = self.resolve(&entry.value, scope)? {
-                        out.insert(key, value);
+                        out.insert(entry.key.clone(), value);
                     }
                 }
                 Ok(Some(Value::Object(out)))
@@ -338,7 +352,12 @@ impl Templar {
             Yaml::Bool(b) => return Ok(*b),
             Yaml::Str(text) => text.value.trim(),
             Yaml::Null => "",
-            _ => return Err(error(fail(format!("a condition must be an expression, not {}", node.kind())))),
+            _ => {
+                return Err(error(fail(format!(
+                    "a condition must be an expression, not {}",
+                    node.kind()
+                ))));
+            }
         };
         if text.is_empty() {
             return Err(error(fail("a condition must not be empty")));
@@ -366,15 +385,17 @@ impl Templar {
         match evaluate().map_err(error)? {
             value::Value::Bool(b) => Ok(b),
             other => {
-                let shown = match other.repr(&ctx) {
-                    Ok(text) if text.chars().count() <= 60 => format!(", {text}"),
-                    _ => String::new(),
-                };
+                // The value stays untold: it may be a secret.
                 let mut fault = Fault::new(
                     ErrorKind::Other,
-                    format!("a condition must be true or false, this is a value of type {}{shown}", other.type_name()),
+                    format!(
+                        "a condition must be true or false, this is a value of type {}",
+                        other.type_name()
+                    ),
                 );
-                fault.notes.push("Ansible 2.19 refuses conditions without a boolean result, too".into());
+                fault
+                    .notes
+                    .push("Ansible 2.19 refuses conditions without a boolean result, too".into());
                 fault.helps.push(match &other {
                     value::Value::Str(_) => "compare it, or turn it into a boolean with `| bool`".into(),
                     _ => "ask for what is meant: `x is defined`, `x | length > 0`, `x | bool`".into(),
@@ -387,7 +408,9 @@ impl Templar {
     /// The text of `{{ name }}`'s variable where that is a plain string the user wrote.
     fn written_text(&self, text: &str, scope: &Arc<dyn Scope>) -> Option<(String, Span)> {
         let name = text.strip_prefix("{{")?.strip_suffix("}}")?.trim();
-        let Found::Trusted(node) = scope.lookup(name) else { return None };
+        let Found::Trusted(node) = scope.lookup(name) else {
+            return None;
+        };
         match &node.yaml {
             Yaml::Str(t) if !t.raw && !node.is_template() => Some((t.value.clone(), node.span)),
             _ => None,
@@ -396,7 +419,9 @@ impl Templar {
 
     /// Evaluates an expression without delimiters (`debug: var=`, `loop: name`); what is no string is itself.
     pub fn expression(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<Value, TemplateError> {
-        let Yaml::Str(text) = &node.yaml else { return Ok(node.to_value()) };
+        let Yaml::Str(text) = &node.yaml else {
+            return Ok(node.to_value());
+        };
         let ctx = self.ctx();
         let (text, span) = (text.value.trim(), Some(node.span));
         let place = Place::Node(node.span);
@@ -427,8 +452,15 @@ impl Templar {
                 values: HashMap::from([("ansible_managed".to_owned(), managed)]),
             });
         }
-        render_text(&self.inner, &text, Place::File(file, 0), options, search.to_vec(), &scope)
-            .map_err(|f| self.error(f, None))
+        render_text(
+            &self.inner,
+            &text,
+            Place::File(file, 0),
+            options,
+            search.to_vec(),
+            &scope,
+        )
+        .map_err(|f| self.error(f, None))
     }
 
     /// Mistakes that can be seen without any variable: syntax, unknown filters, tests and lookups.
@@ -458,7 +490,12 @@ impl Templar {
             Yaml::Str(t) if !t.value.trim().is_empty() => {
                 let text: Arc<str> = t.value.trim().into();
                 let problems = ast::compile_expression(&text, true).err();
-                self.diagnostics(problems.into_iter().collect(), &text, Place::Node(node.span), Some(node.span))
+                self.diagnostics(
+                    problems.into_iter().collect(),
+                    &text,
+                    Place::Node(node.span),
+                    Some(node.span),
+                )
             }
             _ => Vec::new(),
         }
@@ -466,7 +503,9 @@ impl Templar {
 
     /// The same for a template file that is in the source map.
     pub fn check_file(&self, file: FileId, options: &FileOptions) -> Vec<Diagnostic> {
-        let Some(source) = self.inner.sources.get(file) else { return Vec::new() };
+        let Some(source) = self.inner.sources.get(file) else {
+            return Vec::new();
+        };
         let text: Arc<str> = source.text.as_str().into();
         match header(&text, options) {
             Ok((body, options, skipped)) => {
@@ -547,7 +586,10 @@ fn header(text: &Arc<str>, options: &FileOptions) -> Res<(Arc<str>, FileOptions,
     let mut options = options.clone();
     for pair in line.split(',') {
         let Some((key, value)) = pair.split_once(':') else {
-            return Err(fail(format!("`{}` in a `#jinja2:` header is not `key: value`", pair.trim())));
+            return Err(fail(format!(
+                "`{}` in a `#jinja2:` header is not `key: value`",
+                pair.trim()
+            )));
         };
         let (key, value) = (key.trim(), value.trim());
         let quoted = ['\'', '"']
@@ -556,10 +598,13 @@ fn header(text: &Arc<str>, options: &FileOptions) -> Res<(Arc<str>, FileOptions,
         let flag = || match value {
             "True" => Ok(true),
             "False" => Ok(false),
-            _ => Err(fail(format!("`{key}` in a `#jinja2:` header must be `True` or `False`, not `{value}`"))),
+            _ => Err(fail(format!(
+                "`{key}` in a `#jinja2:` header must be `True` or `False`, not `{value}`"
+            ))),
         };
         let text = || -> Res<String> {
-            let quoted = quoted.ok_or_else(|| fail(format!("`{key}` in a `#jinja2:` header must be a quoted string")))?;
+            let quoted =
+                quoted.ok_or_else(|| fail(format!("`{key}` in a `#jinja2:` header must be a quoted string")))?;
             Ok(quoted.replace("\\n", "\n").replace("\\r", "\r"))
         };
         match key {

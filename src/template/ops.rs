@@ -44,7 +44,11 @@ pub(crate) fn multiply(ctx: &Ctx, a: &Value, b: &Value) -> Res<Value> {
         other => {
             let items = other.iterate(ctx)?;
             let repeated: Vec<Value> = std::iter::repeat_n(items, times).flatten().collect();
-            if matches!(other, Value::Tuple(_)) { Value::tuple(repeated) } else { Value::list(repeated) }
+            if matches!(other, Value::Tuple(_)) {
+                Value::tuple(repeated)
+            } else {
+                Value::list(repeated)
+            }
         }
     })
 }
@@ -60,7 +64,11 @@ pub(crate) fn negate(v: &Value) -> Res<Value> {
 /// `floor(a / b)` and the remainder with the divisor's sign.
 fn floor_div(a: i128, b: i128) -> (i128, i128) {
     let (q, r) = (a.wrapping_div(b), a.wrapping_rem(b));
-    if r != 0 && (r < 0) != (b < 0) { (q - 1, r + b) } else { (q, r) }
+    if r != 0 && (r < 0) != (b < 0) {
+        (q - 1, r + b)
+    } else {
+        (q, r)
+    }
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -140,7 +148,10 @@ pub(crate) fn slice(ctx: &Ctx, value: &Value, [start, stop, step]: [Option<i128>
             i += step;
         }
     } else {
-        let (mut i, end) = (start.map_or(n - 1, |s| clamp(s, -1, n - 1)), stop.map_or(-1, |s| clamp(s, -1, n - 1)));
+        let (mut i, end) = (
+            start.map_or(n - 1, |s| clamp(s, -1, n - 1)),
+            stop.map_or(-1, |s| clamp(s, -1, n - 1)),
+        );
         while i > end {
             push(i);
             i += step;
@@ -190,7 +201,12 @@ impl Spec {
         let number = |chars: &mut std::collections::VecDeque<char>| {
             let mut n: Option<usize> = None;
             while let Some(d) = chars.front().and_then(|c| c.to_digit(10)) {
-                n = Some(n.unwrap_or(0).saturating_mul(10).saturating_add(d as usize).min(1_000_000));
+                n = Some(
+                    n.unwrap_or(0)
+                        .saturating_mul(10)
+                        .saturating_add(d as usize)
+                        .min(1_000_000),
+                );
                 chars.pop_front();
             }
             n
@@ -204,7 +220,11 @@ impl Spec {
             spec.precision = Some(number(&mut chars).ok_or_else(|| fail("format specifier missing precision"))?);
         }
         spec.kind = chars.pop_front();
-        if chars.is_empty() { Ok(spec) } else { Err(fail(format!("invalid format specifier '{text}'"))) }
+        if chars.is_empty() {
+            Ok(spec)
+        } else {
+            Err(fail(format!("invalid format specifier '{text}'")))
+        }
     }
 
     fn pad(&self, text: &str, number: bool) -> String {
@@ -212,12 +232,17 @@ impl Spec {
         if missing == 0 {
             return text.to_owned();
         }
-        let fill = self.fill.unwrap_or(if self.zero && (number || self.align.is_none()) { '0' } else { ' ' });
+        let fill = self.fill.unwrap_or(if self.zero && (number || self.align.is_none()) {
+            '0'
+        } else {
+            ' '
+        });
         let zeros_inside = number && (self.align == Some('=') || (self.align.is_none() && self.zero));
         let fills = |n: usize| std::iter::repeat_n(fill, n).collect::<String>();
         if zeros_inside {
             let cut = text.find(|c: char| c.is_ascii_alphanumeric()).unwrap_or(0);
-            let cut = if text[cut..].starts_with("0x") || text[cut..].starts_with("0o") || text[cut..].starts_with("0b") {
+            let cut = if text[cut..].starts_with("0x") || text[cut..].starts_with("0o") || text[cut..].starts_with("0b")
+            {
                 cut + 2
             } else {
                 cut
@@ -232,7 +257,9 @@ impl Spec {
     }
 
     fn grouped(&self, digits: &str) -> String {
-        let Some(separator) = self.group else { return digits.to_owned() };
+        let Some(separator) = self.group else {
+            return digits.to_owned();
+        };
         let (whole, rest) = digits.split_once('.').map_or((digits, None), |(w, r)| (w, Some(r)));
         let mut out = String::new();
         for (i, c) in whole.chars().enumerate() {
@@ -269,7 +296,11 @@ impl Spec {
                 _ => format!("{a:.precision$}"),
             }
         };
-        let digits = if kind.is_ascii_uppercase() { digits.to_uppercase() } else { digits };
+        let digits = if kind.is_ascii_uppercase() {
+            digits.to_uppercase()
+        } else {
+            digits
+        };
         self.signed(f.is_sign_negative() && !f.is_nan(), &self.grouped(&digits))
     }
 
@@ -288,16 +319,25 @@ impl Spec {
 
 /// Rust writes `1e5`, Python `1e+05`.
 fn exponent(text: &str) -> String {
-    let Some((mantissa, e)) = text.split_once('e') else { return text.to_owned() };
+    let Some((mantissa, e)) = text.split_once('e') else {
+        return text.to_owned();
+    };
     let e: i32 = e.parse().unwrap_or(0);
     format!("{mantissa}e{}{:02}", if e < 0 { '-' } else { '+' }, e.abs())
 }
 
 fn general(a: f64, precision: usize, alternate: bool) -> String {
     let scientific = format!("{a:.*e}", precision - 1);
-    let e: i32 = scientific.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
+    let e: i32 = scientific
+        .split_once('e')
+        .and_then(|(_, e)| e.parse().ok())
+        .unwrap_or(0);
     let strip = |s: &str| {
-        if alternate || !s.contains('.') { s.to_owned() } else { s.trim_end_matches('0').trim_end_matches('.').to_owned() }
+        if alternate || !s.contains('.') {
+            s.to_owned()
+        } else {
+            s.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
     };
     if e < -4 || e >= i32::try_from(precision).unwrap_or(i32::MAX) {
         let (mantissa, e) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -347,7 +387,10 @@ pub(crate) fn format_value(ctx: &Ctx, value: &Value, spec: &str) -> Res<String> 
             Some(k) => Err(unknown(k)),
         },
         (_, Some(kind)) if matches!(value, Value::Str(_)) => Err(unknown(kind)),
-        _ => Err(fail(format!("unsupported format string passed to {}.__format__", value.type_name()))),
+        _ => Err(fail(format!(
+            "unsupported format string passed to {}.__format__",
+            value.type_name()
+        ))),
     }
 }
 
@@ -404,27 +447,34 @@ fn format_fields(ctx: &Ctx, template: &str, args: &Args, automatic: &mut Numberi
         let name_end = path.find(['.', '[']).unwrap_or(path.len());
         let (name, mut steps) = path.split_at(name_end);
         let positional = |i: usize| {
-            (args.pos.get(i).cloned()).ok_or_else(|| fail(format!("replacement index {i} out of range for positional args tuple")))
+            (args.pos.get(i).cloned())
+                .ok_or_else(|| fail(format!("replacement index {i} out of range for positional args tuple")))
         };
         let mut value = if name.is_empty() {
             let i = match automatic {
                 Numbering::Open => 0,
                 Numbering::Automatic(i) => *i + 1,
                 Numbering::Manual => {
-                    return Err(fail("cannot switch from manual field specification to automatic field numbering"));
+                    return Err(fail(
+                        "cannot switch from manual field specification to automatic field numbering",
+                    ));
                 }
             };
             *automatic = Numbering::Automatic(i);
             positional(i)?
         } else if let Ok(i) = name.parse::<usize>() {
             if let Numbering::Automatic(_) = automatic {
-                return Err(fail("cannot switch from automatic field numbering to manual field specification"));
+                return Err(fail(
+                    "cannot switch from automatic field numbering to manual field specification",
+                ));
             }
             *automatic = Numbering::Manual;
             positional(i)?
         } else {
             let found = args.kw.iter().find(|(n, _)| &**n == name);
-            found.map(|(_, v)| v.clone()).ok_or_else(|| fail(format!("the format string names `{name}`, which was not given")))?
+            found
+                .map(|(_, v)| v.clone())
+                .ok_or_else(|| fail(format!("the format string names `{name}`, which was not given")))?
         };
         while !steps.is_empty() {
             let (key, tail) = if let Some(attr) = steps.strip_prefix('.') {
@@ -436,9 +486,10 @@ fn format_fields(ctx: &Ctx, template: &str, args: &Args, automatic: &mut Numberi
             };
             let next = match &value {
                 Value::Dict(d) => d.get(ctx, &Key::Str(key.into())),
-                Value::List(_) | Value::Tuple(_) => {
-                    key.parse::<usize>().ok().and_then(|i| value.iterate(ctx).ok()?.get(i).cloned())
-                }
+                Value::List(_) | Value::Tuple(_) => key
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|i| value.iterate(ctx).ok()?.get(i).cloned()),
                 Value::Object(o) => o.attr(ctx, key),
                 _ => None,
             };
@@ -452,7 +503,11 @@ fn format_fields(ctx: &Ctx, template: &str, args: &Args, automatic: &mut Numberi
             Some("r" | "a") => value.repr(ctx)?.into(),
             Some(other) => return Err(fail(format!("unknown conversion specifier '{other}'"))),
         };
-        let spec = if spec.contains('{') { format_fields(ctx, spec, args, automatic, depth + 1)? } else { spec.to_owned() };
+        let spec = if spec.contains('{') {
+            format_fields(ctx, spec, args, automatic, depth + 1)?
+        } else {
+            spec.to_owned()
+        };
         out.push_str(&format_value(ctx, &value, &spec)?);
     }
     out.push_str(rest);
@@ -478,15 +533,21 @@ pub(crate) fn percent_format(ctx: &Ctx, template: &str, args: &Value) -> Res<Str
         if chars.peek() == Some(&'(') {
             chars.next();
             let name: String = chars.by_ref().take_while(|c| *c != ')').collect();
-            let Value::Dict(d) = args else { return Err(fail("format requires a mapping")) };
+            let Value::Dict(d) = args else {
+                return Err(fail("format requires a mapping"));
+            };
             by_name = true;
-            value = Some(d.get(ctx, &Key::Str(name.as_str().into())).ok_or_else(|| {
-                fail(format!("the format string names `{name}`, which was not given"))
-            })?);
+            value = Some(
+                d.get(ctx, &Key::Str(name.as_str().into()))
+                    .ok_or_else(|| fail(format!("the format string names `{name}`, which was not given")))?,
+            );
         }
         let mut take = || {
             next += 1;
-            values.get(next - 1).cloned().ok_or_else(|| fail("not enough arguments for format string"))
+            values
+                .get(next - 1)
+                .cloned()
+                .ok_or_else(|| fail("not enough arguments for format string"))
         };
         let mut spec = Spec::default();
         while let Some(flag) = chars.next_if(|c| "-+ 0#".contains(*c)) {
@@ -528,10 +589,19 @@ pub(crate) fn percent_format(ctx: &Ctx, template: &str, args: &Value) -> Res<Str
             None => take()?,
         };
         value.check()?;
-        let need_number = || fail(format!("%{kind} format: a real number is required, not {}", value.type_name()));
+        let need_number = || {
+            fail(format!(
+                "%{kind} format: a real number is required, not {}",
+                value.type_name()
+            ))
+        };
         let text = match kind {
             's' | 'r' | 'a' => {
-                let text = if kind == 's' { value.text(ctx)?.to_string() } else { value.repr(ctx)? };
+                let text = if kind == 's' {
+                    value.text(ctx)?.to_string()
+                } else {
+                    value.repr(ctx)?
+                };
                 spec.zero = false;
                 spec.align = spec.align.or(Some('>'));
                 let cut: String = text.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();

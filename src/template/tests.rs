@@ -25,7 +25,11 @@ pub(crate) fn find(name: &str) -> Option<&'static Test> {
 }
 
 pub(crate) fn names() -> Vec<&'static str> {
-    TESTS.iter().map(|t| t.name).chain(ALIASES.iter().map(|a| a.0)).collect()
+    TESTS
+        .iter()
+        .map(|t| t.name)
+        .chain(ALIASES.iter().map(|a| a.0))
+        .collect()
 }
 
 const ALIASES: &[(&str, &str)] = &[
@@ -70,9 +74,13 @@ fn one(args: Args, test: &str) -> Res<Value> {
 /// A flag of a task's result.
 fn flag(ctx: &Ctx, value: &Value, test: &str, key: &str) -> Res<bool> {
     let Value::Dict(d) = value else {
-        return Err(fail(format!("test `{test}` needs the result of a task, not a value of type {}", value.type_name())));
+        return Err(fail(format!(
+            "test `{test}` needs the result of a task, not a value of type {}",
+            value.type_name()
+        )));
     };
-    d.get(ctx, &super::value::Key::Str(key.into())).map_or(Ok(false), |v| v.truthy())
+    d.get(ctx, &super::value::Key::Str(key.into()))
+        .map_or(Ok(false), |v| v.truthy())
 }
 
 fn changed(ctx: &Ctx, value: &Value) -> Res<bool> {
@@ -94,7 +102,12 @@ fn changed(ctx: &Ctx, value: &Value) -> Res<bool> {
 }
 
 fn integer(v: &Value, test: &str) -> Res<i128> {
-    v.as_int().ok_or_else(|| fail(format!("test `{test}` needs an integer, not a value of type {}", v.type_name())))
+    v.as_int().ok_or_else(|| {
+        fail(format!(
+            "test `{test}` needs an integer, not a value of type {}",
+            v.type_name()
+        ))
+    })
 }
 
 fn relation(ctx: &Ctx, op: ast::Compare, value: &Value, args: Args, name: &str) -> Res<bool> {
@@ -227,7 +240,8 @@ const TESTS: &[Test] = &[
     test("search", |ctx, v, args| matches(ctx, &v, args, "search")),
     test("regex", |ctx, v, args| matches(ctx, &v, args, "regex")),
     test("version", |ctx, v, args| {
-        let [other, operator, strict, kind] = args.bind("version", ["version", "operator", "strict", "version_type"])?;
+        let [other, operator, strict, kind] =
+            args.bind("version", ["version", "operator", "strict", "version_type"])?;
         let text = |v: Option<Value>| v.map(|v| v.text(ctx)).transpose();
         let operator = text(operator)?.unwrap_or_else(|| "eq".into());
         let strict = strict.map_or(Ok(false), |s| s.truthy())?;
@@ -244,11 +258,15 @@ const TESTS: &[Test] = &[
         version::compare(&v.text(ctx)?, &other, &operator, &kind)
     }),
     test("failed", |ctx, v, _| flag(ctx, &v, "failed", "failed")),
-    test("succeeded", |ctx, v, _| flag(ctx, &v, "succeeded", "failed").map(|f| !f)),
+    test("succeeded", |ctx, v, _| {
+        flag(ctx, &v, "succeeded", "failed").map(|f| !f)
+    }),
     test("changed", |ctx, v, _| changed(ctx, &v)),
     test("skipped", |ctx, v, _| flag(ctx, &v, "skipped", "skipped")),
     test("unreachable", |ctx, v, _| flag(ctx, &v, "unreachable", "unreachable")),
-    test("reachable", |ctx, v, _| flag(ctx, &v, "reachable", "unreachable").map(|f| !f)),
+    test("reachable", |ctx, v, _| {
+        flag(ctx, &v, "reachable", "unreachable").map(|f| !f)
+    }),
     test("finished", |ctx, v, _| flag(ctx, &v, "finished", "finished")),
     test("started", |ctx, v, _| flag(ctx, &v, "started", "started")),
     test("exists", |ctx, v, _| Ok(ctx.inner.files.exists(&path(ctx, &v)?))),

@@ -189,9 +189,9 @@ impl NodeRef {
 
     fn child_value(&self, child: &Node, index: usize, step: impl FnOnce() -> String) -> Value {
         match &child.yaml {
-            Yaml::Str(_) if child.is_template() => {
-                Value::Lazy(Rc::new(Lazy::Text(self.child(index, (self.name.to_string() + &step()).into()))))
-            }
+            Yaml::Str(_) if child.is_template() => Value::Lazy(Rc::new(Lazy::Text(
+                self.child(index, (self.name.to_string() + &step()).into()),
+            ))),
             Yaml::Seq(_) => List::new(Seq::Node(self.child(index, (self.name.to_string() + &step()).into()))).into(),
             Yaml::Map(_) => Dict::new(Map::Node(self.child(index, (self.name.to_string() + &step()).into()))).into(),
             scalar => scalar_value(scalar),
@@ -409,8 +409,14 @@ impl Dict {
         let text = |s: &str| Key::Str(s.into());
         match &*self.0.borrow() {
             Map::Items(m) => m.keys().cloned().collect(),
-            Map::Node(n) => n.node().and_then(Node::as_map).map_or(Vec::new(), |m| m.keys().map(text).collect()),
-            Map::Data(d) => d.data().as_object().map_or(Vec::new(), |m| m.keys().map(|k| text(k)).collect()),
+            Map::Node(n) => n
+                .node()
+                .and_then(Node::as_map)
+                .map_or(Vec::new(), |m| m.keys().map(text).collect()),
+            Map::Data(d) => d
+                .data()
+                .as_object()
+                .map_or(Vec::new(), |m| m.keys().map(|k| text(k)).collect()),
             Map::Scope(s) => s.names().iter().map(|n| text(n)).collect(),
         }
     }
@@ -457,7 +463,12 @@ impl Dict {
             Map::Items(_) => return,
             Map::Node(n) => match n.node().and_then(Node::as_map) {
                 Some(map) => (map.entries.iter().enumerate())
-                    .map(|(i, e)| (Key::Str(e.key.as_str().into()), n.child_value(&e.value, i, || format!(".{}", e.key))))
+                    .map(|(i, e)| {
+                        (
+                            Key::Str(e.key.as_str().into()),
+                            n.child_value(&e.value, i, || format!(".{}", e.key)),
+                        )
+                    })
                     .collect(),
                 None => IndexMap::new(),
             },
@@ -476,7 +487,10 @@ impl Dict {
                 .iter()
                 .map(|n| {
                     let name: Rc<str> = n.as_str().into();
-                    (Key::Str(name.clone()), Value::Lazy(Rc::new(Lazy::Variable(s.clone(), name))))
+                    (
+                        Key::Str(name.clone()),
+                        Value::Lazy(Rc::new(Lazy::Variable(s.clone(), name))),
+                    )
                 })
                 .collect(),
         };
@@ -637,7 +651,9 @@ impl Value {
 
     /// A dict with string keys.
     pub fn dict<'a>(items: impl IntoIterator<Item = (&'a str, Value)>) -> Self {
-        Value::Dict(Dict::of(items.into_iter().map(|(k, v)| (Key::Str(k.into()), v)).collect()))
+        Value::Dict(Dict::of(
+            items.into_iter().map(|(k, v)| (Key::Str(k.into()), v)).collect(),
+        ))
     }
 
     fn from_scalar(data: &Json) -> Self {
@@ -796,7 +812,9 @@ impl Value {
                 _ => false,
             },
             (Value::Int(_) | Value::Bool(_), Value::Int(_) | Value::Bool(_)) => self.as_int() == other.as_int(),
-            (Value::List(a), Value::List(b)) => a.same(b) || (a.len() == b.len() && seq_eq(ctx, &a.items(ctx), &b.items(ctx))?),
+            (Value::List(a), Value::List(b)) => {
+                a.same(b) || (a.len() == b.len() && seq_eq(ctx, &a.items(ctx), &b.items(ctx))?)
+            }
             (Value::Tuple(a), Value::Tuple(b)) => a.len() == b.len() && seq_eq(ctx, a, b)?,
             (Value::Dict(a), Value::Dict(b)) => {
                 if a.same(b) {
@@ -872,7 +890,10 @@ impl Value {
                 }
                 Ok(false)
             }
-            other => Err(fail(format!("argument of type '{}' is not iterable", other.type_name()))),
+            other => Err(fail(format!(
+                "argument of type '{}' is not iterable",
+                other.type_name()
+            ))),
         }
     }
 
@@ -985,7 +1006,9 @@ impl Value {
                 #[allow(clippy::cast_precision_loss)]
                 _ => (*i as f64).into(),
             },
-            Value::Float(f) => serde_json::Number::from_f64(*f).map_or_else(|| Json::String(float_text(*f)), Json::Number),
+            Value::Float(f) => {
+                serde_json::Number::from_f64(*f).map_or_else(|| Json::String(float_text(*f)), Json::Number)
+            }
             Value::Str(s) => Json::String(s.to_string()),
             Value::List(_) | Value::Tuple(_) => {
                 let _deeper = ctx.deeper()?;
@@ -1006,7 +1029,12 @@ impl Value {
             Value::Lazy(_) => ctx.force(self.clone()).to_json(ctx)?,
             Value::Omit => Json::Null,
             Value::Blank => return Err(blank()),
-            Value::Object(o) => return Err(fail(format!("a {} is not data that can leave a template", o.type_name()))),
+            Value::Object(o) => {
+                return Err(fail(format!(
+                    "a {} is not data that can leave a template",
+                    o.type_name()
+                )));
+            }
         })
     }
 }
@@ -1046,7 +1074,11 @@ pub(crate) fn float_text(f: f64) -> String {
 /// Python's `repr` of a string.
 fn write_quoted(text: &str, out: &mut String) {
     use std::fmt::Write;
-    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    let quote = if text.contains('\'') && !text.contains('"') {
+        '"'
+    } else {
+        '\''
+    };
     out.push(quote);
     for c in text.chars() {
         match c {

@@ -27,7 +27,11 @@ pub(super) const FILTERS: &[Filter] = &[
         let [separator, attribute] = args.bind("join", ["d", "attribute"])?;
         let separator = text_of(ctx, separator, "")?;
         let attribute = Attribute::of(ctx, attribute)?;
-        let parts = v.iterate(ctx)?.iter().map(|i| attribute.get(ctx, i)?.text(ctx)).collect::<Res<Vec<_>>>()?;
+        let parts = v
+            .iterate(ctx)?
+            .iter()
+            .map(|i| attribute.get(ctx, i)?.text(ctx))
+            .collect::<Res<Vec<_>>>()?;
         Ok(parts.join(&separator).into())
     }),
     filter("sort", |ctx, v, args| {
@@ -47,14 +51,19 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     filter("dictsort", |ctx, v, args| {
         let [case, by, reverse] = args.bind("dictsort", ["case_sensitive", "by", "reverse"])?;
-        let Value::Dict(d) = &v else { return Err(wrong(&v, "a dict")) };
+        let Value::Dict(d) = &v else {
+            return Err(wrong(&v, "a dict"));
+        };
         let position = match &*text_of(ctx, by, "key")? {
             "key" => 0,
             "value" => 1,
             _ => return Err(fail("you can only sort by either `key` or `value`")),
         };
         let (case, reverse) = (flag(case)?, flag(reverse)?);
-        let pairs = d.items(ctx).into_iter().map(|(k, v)| Value::tuple(vec![k.to_value(), v]));
+        let pairs = d
+            .items(ctx)
+            .into_iter()
+            .map(|(k, v)| Value::tuple(vec![k.to_value(), v]));
         let mut pairs: Vec<Value> = pairs.collect();
         if reverse {
             pairs.reverse();
@@ -91,7 +100,9 @@ pub(super) const FILTERS: &[Filter] = &[
         distinct(ctx, items)
     }),
     filter("intersect", |ctx, v, args| set_filter(ctx, &v, args, "intersect", true)),
-    filter("difference", |ctx, v, args| set_filter(ctx, &v, args, "difference", false)),
+    filter("difference", |ctx, v, args| {
+        set_filter(ctx, &v, args, "difference", false)
+    }),
     filter("symmetric_difference", |ctx, v, args| {
         let [other] = args.bind("symmetric_difference", ["b"])?;
         let other = required(other, "b")?;
@@ -107,7 +118,10 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     filter("flatten", |ctx, v, args| {
         let [levels, skip] = args.bind("flatten", ["levels", "skip_nulls"])?;
-        let levels = levels.filter(|l| !matches!(l, Value::None)).map(|l| size_of(Some(l), "levels", 0)).transpose()?;
+        let levels = levels
+            .filter(|l| !matches!(l, Value::None))
+            .map(|l| size_of(Some(l), "levels", 0))
+            .transpose()?;
         let skip = skip.map_or(Ok(true), |s| s.truthy())?;
         let mut out = Vec::new();
         flatten(ctx, &v, levels, skip, &mut out)?;
@@ -124,7 +138,10 @@ pub(super) const FILTERS: &[Filter] = &[
         for pool in pools {
             rows = rows
                 .iter()
-                .flat_map(|row| pool.iter().map(move |v| row.iter().cloned().chain([v.clone()]).collect()))
+                .flat_map(|row| {
+                    pool.iter()
+                        .map(move |v| row.iter().cloned().chain([v.clone()]).collect())
+                })
                 .collect();
         }
         Ok(Value::list(rows.into_iter().map(Value::tuple).collect()))
@@ -195,7 +212,9 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("dict2items", |ctx, v, args| {
         let [key_name, value_name] = args.bind("dict2items", ["key_name", "value_name"])?;
         let (key_name, value_name) = (text_of(ctx, key_name, "key")?, text_of(ctx, value_name, "value")?);
-        let Value::Dict(d) = &v else { return Err(wrong(&v, "a dict")) };
+        let Value::Dict(d) = &v else {
+            return Err(wrong(&v, "a dict"));
+        };
         let entry = |(k, v): (Key, Value)| Value::dict([(&*key_name, k.to_value()), (&*value_name, v)]);
         Ok(Value::list(d.items(ctx).into_iter().map(entry).collect()))
     }),
@@ -207,10 +226,16 @@ pub(super) const FILTERS: &[Filter] = &[
         }
         let mut out = IndexMap::new();
         for item in v.iterate(ctx)? {
-            let Value::Dict(d) = &item else { return Err(fail("needs a list of dicts")) };
+            let Value::Dict(d) = &item else {
+                return Err(fail("needs a list of dicts"));
+            };
             let part = |name: &Rc<str>| {
                 let found = d.get(ctx, &Key::Str(name.clone()));
-                found.ok_or_else(|| fail(format!("an item has no `{name}`; needed are `{key_name}` and `{value_name}`")))
+                found.ok_or_else(|| {
+                    fail(format!(
+                        "an item has no `{name}`; needed are `{key_name}` and `{value_name}`"
+                    ))
+                })
             };
             out.insert(part(&key_name)?.to_key()?, part(&value_name)?);
         }
@@ -246,7 +271,9 @@ pub(super) const FILTERS: &[Filter] = &[
         for element in elements {
             let mut value = element.clone();
             for step in &steps {
-                let Value::Dict(d) = &value else { return Err(wrong(&value, "a dict")) };
+                let Value::Dict(d) = &value else {
+                    return Err(wrong(&value, "a dict"));
+                };
                 match d.get(ctx, &step.to_key()?) {
                     Some(next) => value = next,
                     None if skip => {
@@ -256,7 +283,9 @@ pub(super) const FILTERS: &[Filter] = &[
                     None => return Err(fail(format!("could not find key {} in an item", step.repr(ctx)?))),
                 }
             }
-            let Value::List(l) = &value else { return Err(wrong(&value, "a list under that key")) };
+            let Value::List(l) = &value else {
+                return Err(wrong(&value, "a list under that key"));
+            };
             for inner in l.items(ctx) {
                 out.push(Value::tuple(vec![element.clone(), inner]));
             }
@@ -269,7 +298,11 @@ pub(super) const FILTERS: &[Filter] = &[
         let overwrite = match &*text_of(ctx, duplicates, "error")? {
             "error" => false,
             "overwrite" => true,
-            other => return Err(fail(format!("`duplicates` must be `error` or `overwrite`, not `{other}`"))),
+            other => {
+                return Err(fail(format!(
+                    "`duplicates` must be `error` or `overwrite`, not `{other}`"
+                )));
+            }
         };
         let items = match &v {
             Value::Dict(d) => d.items(ctx).into_iter().map(|(_, v)| v).collect(),
@@ -277,11 +310,21 @@ pub(super) const FILTERS: &[Filter] = &[
         };
         let mut out = IndexMap::new();
         for item in items {
-            let Value::Dict(d) = &item else { return Err(wrong(&item, "dicts")) };
+            let Value::Dict(d) = &item else {
+                return Err(wrong(&item, "dicts"));
+            };
             let found = d.get(ctx, &key.to_key()?);
-            let name = found.ok_or_else(|| fail(format!("key {} was not found", key.to_key().map_or_else(|_| String::new(), |k| k.json_name()))))?;
+            let name = found.ok_or_else(|| {
+                fail(format!(
+                    "key {} was not found",
+                    key.to_key().map_or_else(|_| String::new(), |k| k.json_name())
+                ))
+            })?;
             if out.insert(name.to_key()?, item.clone()).is_some() && !overwrite {
-                return Err(fail(format!("key {} is not unique, cannot convert to dict", name.repr(ctx)?)));
+                return Err(fail(format!(
+                    "key {} is not unique, cannot convert to dict",
+                    name.repr(ctx)?
+                )));
             }
         }
         Ok(Dict::of(out).into())
@@ -322,7 +365,10 @@ fn item_of(ctx: &Ctx, value: &Value, key: &Value) -> Res<Value> {
         Some(value) => value,
         None => {
             let name = key.repr(ctx)?;
-            Value::Marker(undefined(format!("a value of type {} has no {name}", value.type_name())))
+            Value::Marker(undefined(format!(
+                "a value of type {} has no {name}",
+                value.type_name()
+            )))
         }
     })
 }
@@ -365,7 +411,10 @@ impl Attribute {
     /// `sort`'s key: several attributes with commas make a list.
     fn sort_keys(ctx: &Ctx, attribute: Option<Value>, case: bool) -> Res<impl Fn(&Ctx, &Value) -> Res<Value> + use<>> {
         let attributes = match attribute {
-            Some(Value::Str(s)) => s.split(',').map(|a| Attribute::of(ctx, Some(a.into()))).collect::<Res<Vec<_>>>()?,
+            Some(Value::Str(s)) => s
+                .split(',')
+                .map(|a| Attribute::of(ctx, Some(a.into())))
+                .collect::<Res<Vec<_>>>()?,
             other => vec![Attribute::of(ctx, other)?],
         };
         Ok(move |ctx: &Ctx, item: &Value| {
@@ -373,7 +422,11 @@ impl Attribute {
             for attribute in &attributes {
                 keys.push(fold_case(&attribute.get(ctx, item)?.usable()?, case));
             }
-            Ok(if keys.len() == 1 { keys.remove(0) } else { Value::list(keys) })
+            Ok(if keys.len() == 1 {
+                keys.remove(0)
+            } else {
+                Value::list(keys)
+            })
         })
     }
 }
@@ -387,7 +440,9 @@ fn extreme(ctx: &Ctx, v: &Value, args: Args, wanted: Ordering) -> Res<Value> {
         let key = fold_case(&attribute.get(ctx, &item)?.usable()?, case);
         let better = match &best {
             None => true,
-            Some((best, _)) => key.compare(ctx, best, if wanted == Ordering::Less { "<" } else { ">" })? == Some(wanted),
+            Some((best, _)) => {
+                key.compare(ctx, best, if wanted == Ordering::Less { "<" } else { ">" })? == Some(wanted)
+            }
         };
         if better {
             best = Some((key, item));
@@ -441,8 +496,7 @@ fn set_filter(ctx: &Ctx, v: &Value, args: Args, name: &str, keep: bool) -> Res<V
     let [other] = args.bind(name, ["b"])?;
     let other = required(other, "b")?;
     // Keys make it linear; what cannot be one is compared.
-    let keys: Option<std::collections::HashSet<Key>> =
-        other.iterate(ctx)?.iter().map(|i| i.to_key().ok()).collect();
+    let keys: Option<std::collections::HashSet<Key>> = other.iterate(ctx)?.iter().map(|i| i.to_key().ok()).collect();
     let mut out = Vec::new();
     for item in v.iterate(ctx)? {
         let inside = match (&keys, item.to_key()) {
@@ -617,15 +671,25 @@ fn combine(ctx: &Ctx, v: Value, mut args: Args) -> Res<Value> {
         }
     };
     if let Some((name, _)) = args.kw.first() {
-        return Err(fail(format!("`{name}` is not an argument; `recursive` and `list_merge` are")));
+        return Err(fail(format!(
+            "`{name}` is not an argument; `recursive` and `list_merge` are"
+        )));
     }
     let mut all = Vec::new();
-    flatten(ctx, &Value::list(std::iter::once(v).chain(args.pos).collect()), Some(1), true, &mut all)?;
+    flatten(
+        ctx,
+        &Value::list(std::iter::once(v).chain(args.pos).collect()),
+        Some(1),
+        true,
+        &mut all,
+    )?;
     let mut dicts = all.into_iter().map(|v| match v {
         Value::Dict(d) => Ok(d),
         other => Err(wrong(&other, "dicts")),
     });
-    let Some(first) = dicts.next() else { return Ok(Dict::of(IndexMap::new()).into()) };
+    let Some(first) = dicts.next() else {
+        return Ok(Dict::of(IndexMap::new()).into());
+    };
     let first = first?;
     let mut result: IndexMap<Key, Value> = first.items(ctx).into_iter().collect();
     for dict in dicts {

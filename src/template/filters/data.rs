@@ -38,9 +38,17 @@ pub(super) const FILTERS: &[Filter] = &[
         let [encoding, url_safe] = args.bind("b64decode", ["encoding", "urlsafe"])?;
         utf8_only(ctx, encoding)?;
         // As Python: what is no base64 character is skipped.
-        let text: String = v.text(ctx)?.chars().filter(|c| c.is_ascii_alphanumeric() || "+/-_=".contains(*c)).collect();
-        let bytes = engine(flag(url_safe)?).decode(text).map_err(|e| fail(format!("this is not base64: {e}")))?;
-        String::from_utf8(bytes).map(Value::from).map_err(|_| fail("the decoded bytes are not UTF-8"))
+        let text: String = v
+            .text(ctx)?
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || "+/-_=".contains(*c))
+            .collect();
+        let bytes = engine(flag(url_safe)?)
+            .decode(text)
+            .map_err(|e| fail(format!("this is not base64: {e}")))?;
+        String::from_utf8(bytes)
+            .map(Value::from)
+            .map_err(|_| fail("the decoded bytes are not UTF-8"))
     }),
     filter("md5", |ctx, v, _| Ok(hash(&v.text(ctx)?, "md5")?.into())),
     filter("sha1", |ctx, v, _| Ok(hash(&v.text(ctx)?, "sha1")?.into())),
@@ -48,7 +56,9 @@ pub(super) const FILTERS: &[Filter] = &[
         let [kind] = args.bind("hash", ["hashtype"])?;
         Ok(hash(&v.text(ctx)?, &text_of(ctx, kind, "sha1")?)?.into())
     }),
-    filter("password_hash", |_, _, _| Err(fail("`password_hash` is not supported yet"))),
+    filter("password_hash", |_, _, _| {
+        Err(fail("`password_hash` is not supported yet"))
+    }),
     filter("to_uuid", |ctx, v, args| {
         let [namespace] = args.bind("to_uuid", ["namespace"])?;
         let namespace = text_of(ctx, namespace, "361E6D51-FAEC-444A-9079-341386DA8E2E")?;
@@ -77,7 +87,11 @@ fn utf8_only(ctx: &Ctx, encoding: Option<Value>) -> Res<()> {
 
 fn engine(url_safe: bool) -> GeneralPurpose {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireCanonical);
-    let letters = if url_safe { alphabet::URL_SAFE } else { alphabet::STANDARD };
+    let letters = if url_safe {
+        alphabet::URL_SAFE
+    } else {
+        alphabet::STANDARD
+    };
     GeneralPurpose::new(&letters, config)
 }
 
@@ -94,12 +108,20 @@ fn hash(text: &str, kind: &str) -> Res<String> {
         "sha256" => hex(&Sha256::digest(bytes)),
         "sha384" => hex(&Sha384::digest(bytes)),
         "sha512" => hex(&Sha512::digest(bytes)),
-        other => return Err(fail(format!("hash `{other}` is not supported; known are `md5`, `sha1`, `sha224`, `sha256`, `sha384`, `sha512`"))),
+        other => {
+            return Err(fail(format!(
+                "hash `{other}` is not supported; known are `md5`, `sha1`, `sha224`, `sha256`, `sha384`, `sha512`"
+            )));
+        }
     })
 }
 
 fn to_json(ctx: &Ctx, v: &Value, mut args: Args, nice: bool) -> Res<Value> {
-    let first = if args.pos.is_empty() { None } else { Some(args.pos.remove(0)) };
+    let first = if args.pos.is_empty() {
+        None
+    } else {
+        Some(args.pos.remove(0))
+    };
     let mut style = Style::default();
     let indent = match (nice, args.take_kw("indent"), first) {
         (true, given, first) => Some(given.or(first).unwrap_or(Value::Int(4))),
@@ -107,7 +129,10 @@ fn to_json(ctx: &Ctx, v: &Value, mut args: Args, nice: bool) -> Res<Value> {
     };
     style.indent = match indent {
         Some(Value::Str(s)) => Some(s.to_string()),
-        Some(other) => other.as_int().and_then(|i| usize::try_from(i).ok()).map(|n| " ".repeat(n)),
+        Some(other) => other
+            .as_int()
+            .and_then(|i| usize::try_from(i).ok())
+            .map(|n| " ".repeat(n)),
         None => None,
     };
     if style.indent.is_some() {
@@ -119,7 +144,9 @@ fn to_json(ctx: &Ctx, v: &Value, mut args: Args, nice: bool) -> Res<Value> {
         && !nice
     {
         let parts = pair.iterate(ctx)?;
-        let [item, key] = parts.as_slice() else { return Err(fail("`separators` must be a pair")) };
+        let [item, key] = parts.as_slice() else {
+            return Err(fail("`separators` must be a pair"));
+        };
         style.separators = (item.text(ctx)?.to_string(), key.text(ctx)?.to_string());
     }
     for ignored in ["vault_to_text", "preprocess_unsafe", "profile"] {
@@ -132,7 +159,11 @@ fn to_json(ctx: &Ctx, v: &Value, mut args: Args, nice: bool) -> Res<Value> {
 }
 
 fn to_yaml(ctx: &Ctx, v: &Value, mut args: Args, nice: bool) -> Res<Value> {
-    let first = if args.pos.is_empty() { None } else { Some(args.pos.remove(0)) };
+    let first = if args.pos.is_empty() {
+        None
+    } else {
+        Some(args.pos.remove(0))
+    };
     let number = |v: Option<Value>, default: usize| -> Res<usize> {
         match v {
             None | Some(Value::None) => Ok(default),
@@ -151,7 +182,11 @@ fn to_yaml(ctx: &Ctx, v: &Value, mut args: Args, nice: bool) -> Res<Value> {
         scalar: None,
     };
     if let Some(flow) = args.take_kw("default_flow_style") {
-        style.flow = if matches!(flow, Value::None) { None } else { Some(flow.truthy()?) };
+        style.flow = if matches!(flow, Value::None) {
+            None
+        } else {
+            Some(flow.truthy()?)
+        };
     }
     if let Some(quote) = args.take_kw("default_style") {
         style.scalar = quote.as_str().and_then(|s| s.chars().next());

@@ -45,11 +45,17 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 static TABLE: LazyLock<HashMap<&'static str, &'static Filter>> = LazyLock::new(|| {
-    [text::FILTERS, collections::FILTERS, data::FILTERS, numbers::FILTERS, paths::FILTERS]
-        .into_iter()
-        .flatten()
-        .map(|f| (f.name, f))
-        .collect()
+    [
+        text::FILTERS,
+        collections::FILTERS,
+        data::FILTERS,
+        numbers::FILTERS,
+        paths::FILTERS,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|f| (f.name, f))
+    .collect()
 });
 
 pub(crate) fn short_name(name: &str) -> &str {
@@ -73,7 +79,9 @@ pub(crate) fn names() -> Vec<&'static str> {
 fn apply(ctx: &Ctx, name: &str, input: Value, args: Args) -> Res<Value> {
     let filter = find(name).ok_or_else(|| fail(format!("unknown filter `{name}`")))?;
     if !filter.markers
-        && let Some(Value::Marker(fault)) = std::iter::once(&input).chain(args.values()).find(|v| matches!(v, Value::Marker(_)))
+        && let Some(Value::Marker(fault)) = std::iter::once(&input)
+            .chain(args.values())
+            .find(|v| matches!(v, Value::Marker(_)))
     {
         return Err(fault.clone());
     }

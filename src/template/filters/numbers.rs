@@ -59,7 +59,10 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("int", |_, v, args| {
         let [default, base] = args.bind("int", ["default", "base"])?;
         let default = default.unwrap_or(Value::Int(0));
-        let base = base.and_then(|b| b.as_int()).and_then(|b| u32::try_from(b).ok()).unwrap_or(10);
+        let base = base
+            .and_then(|b| b.as_int())
+            .and_then(|b| u32::try_from(b).ok())
+            .unwrap_or(10);
         #[allow(clippy::cast_possible_truncation)]
         let whole = |f: f64| f.is_finite().then_some(Value::Int(f as i128));
         Ok(match &v {
@@ -106,7 +109,11 @@ pub(super) const FILTERS: &[Filter] = &[
         let (x, base) = (number(&v)?, base.map_or(Ok(2.0), |b| number(&b))?);
         #[allow(clippy::float_cmp)]
         let root = if base == 2.0 { x.sqrt() } else { x.powf(1.0 / base) };
-        if root.is_nan() { Err(fail("math domain error")) } else { Ok(Value::Float(root)) }
+        if root.is_nan() {
+            Err(fail("math domain error"))
+        } else {
+            Ok(Value::Float(root))
+        }
     }),
     filter("human_readable", human_readable),
     filter("human_to_bytes", human_to_bytes),
@@ -130,7 +137,11 @@ pub(super) const FILTERS: &[Filter] = &[
                 break;
             }
         }
-        let name = if binary { format!("{}iB", name.to_ascii_uppercase()) } else { format!("{name}B") };
+        let name = if binary {
+            format!("{}iB", name.to_ascii_uppercase())
+        } else {
+            format!("{name}B")
+        };
         Ok(format!("{:.1} {name}", base * bytes / unit).into())
     }),
     filter("random", random),
@@ -161,25 +172,36 @@ pub(super) const FILTERS: &[Filter] = &[
 ];
 
 pub(super) fn number(v: &Value) -> Res<f64> {
-    v.as_f64().ok_or_else(|| fail(format!("needs a number, not a value of type {}", v.type_name())))
+    v.as_f64()
+        .ok_or_else(|| fail(format!("needs a number, not a value of type {}", v.type_name())))
 }
 
 /// Python's `round`, `math.ceil` or `math.floor` to a number of digits.
 #[allow(clippy::cast_possible_truncation)]
 fn round(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     let [precision, method] = args.bind("round", ["precision", "method"])?;
-    let precision = precision.map_or(Some(0), |p| p.as_int()).and_then(|p| i32::try_from(p).ok());
+    let precision = precision
+        .map_or(Some(0), |p| p.as_int())
+        .and_then(|p| i32::try_from(p).ok());
     let precision = precision.ok_or_else(|| fail("`precision` must be an integer"))?;
     let x = number(&v)?;
     match &*text_of(ctx, method, "common")? {
         "common" => {
             if let Some(i) = v.as_int() {
-                let unit = 10i128.checked_pow(u32::try_from(-precision).unwrap_or(0)).unwrap_or(i128::MAX);
+                let unit = 10i128
+                    .checked_pow(u32::try_from(-precision).unwrap_or(0))
+                    .unwrap_or(i128::MAX);
                 let down = i.div_euclid(unit) * unit;
                 let rest = i - down;
                 // Half goes to the even neighbour.
                 let up = rest * 2 > unit || (rest * 2 == unit && (down / unit) % 2 != 0);
-                return Ok(Value::Int(if precision >= 0 { i } else if up { down + unit } else { down }));
+                return Ok(Value::Int(if precision >= 0 {
+                    i
+                } else if up {
+                    down + unit
+                } else {
+                    down
+                }));
             }
             let digits = usize::try_from(precision).unwrap_or(0);
             if precision >= 0 {
@@ -190,7 +212,9 @@ fn round(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
             }
         }
         "ceil" => Ok(Value::Float((x * 10f64.powi(precision)).ceil() / 10f64.powi(precision))),
-        "floor" => Ok(Value::Float((x * 10f64.powi(precision)).floor() / 10f64.powi(precision))),
+        "floor" => Ok(Value::Float(
+            (x * 10f64.powi(precision)).floor() / 10f64.powi(precision),
+        )),
         _ => Err(fail("method must be common, ceil or floor")),
     }
 }
@@ -230,9 +254,11 @@ fn human_to_bytes(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     let [default_unit, bits] = args.bind("human_to_bytes", ["default_unit", "isbits"])?;
     let bits = flag(bits)?;
     let text = v.text(ctx)?;
-    let bad = || fail(format!("human_to_bytes() can't interpret `{text}`"));
+    let bad = || fail("this is no size in bytes or bits; write a number and a unit, such as `10G`");
     let trimmed = text.trim_start();
-    let end = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+    let end = trimmed
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(trimmed.len());
     let (digits, unit) = trimmed.split_at(end);
     let number: f64 = digits.parse().map_err(|_| bad())?;
     let unit = match unit.trim() {
@@ -246,7 +272,11 @@ fn human_to_bytes(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     }
     let letter = unit.chars().next().unwrap_or(' ').to_ascii_uppercase();
     let word = unit.to_ascii_lowercase();
-    let plain = if bits { ["b", "bit", "bits"] } else { ["b", "byte", "bytes"] };
+    let plain = if bits {
+        ["b", "bit", "bits"]
+    } else {
+        ["b", "byte", "bytes"]
+    };
     if letter == 'B' {
         // `b` alone says bits, `B` bytes.
         let fits = plain.contains(&word.as_str()) && (word != "b" || (unit == "b") == bits);
@@ -258,7 +288,9 @@ fn human_to_bytes(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
         "" => true,
         "b" => (rest == "b") == bits,
         // `Megabyte`, `gigabits`: any word that ends in the right unit.
-        long => long.ends_with(if bits { "bit" } else { "byte" }) || long.ends_with(if bits { "bits" } else { "bytes" }),
+        long => {
+            long.ends_with(if bits { "bit" } else { "byte" }) || long.ends_with(if bits { "bits" } else { "bytes" })
+        }
     };
     if fits { Ok(whole(number * limit)) } else { Err(bad()) }
 }
@@ -284,7 +316,11 @@ fn random(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     if let Some(end) = v.as_int() {
         let (start, step) = (int(start, 0), int(step, 1));
         let width = end - start;
-        let count = if step > 0 { (width + step - 1) / step } else { (width + step + 1) / step };
+        let count = if step > 0 {
+            (width + step - 1) / step
+        } else {
+            (width + step + 1) / step
+        };
         let count = u64::try_from(count).ok().filter(|c| *c > 0);
         let count = count.ok_or_else(|| fail("empty range for random"))?;
         return Ok(Value::Int(start + step * i128::from(generator.below(count))));
@@ -292,7 +328,9 @@ fn random(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     if start.is_some() || step.is_some() {
         return Err(fail("start and step can only be used with integer values"));
     }
-    let items = v.iterate(ctx).map_err(|_| fail("random can only be used on sequences and integers"))?;
+    let items = v
+        .iterate(ctx)
+        .map_err(|_| fail("random can only be used on sequences and integers"))?;
     if items.is_empty() {
         return Err(fail("cannot choose from an empty sequence"));
     }

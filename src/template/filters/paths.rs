@@ -36,7 +36,9 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     filter("normpath", |ctx, v, _| Ok(normal(&v.text(ctx)?).into())),
     filter("expanduser", |ctx, v, _| Ok(expand_user(ctx, &v.text(ctx)?).into())),
-    filter("realpath", |ctx, v, _| Ok(ctx.inner.files.absolute(&v.text(ctx)?).into())),
+    filter("realpath", |ctx, v, _| {
+        Ok(ctx.inner.files.absolute(&v.text(ctx)?).into())
+    }),
     filter("relpath", |ctx, v, args| {
         let [start] = args.bind("relpath", ["start"])?;
         let absolute = |p: &str| ctx.inner.files.absolute(p);
@@ -46,12 +48,23 @@ pub(super) const FILTERS: &[Filter] = &[
         let common = path.iter().zip(&start).take_while(|(a, b)| a == b).count();
         let up = std::iter::repeat_n("..".to_owned(), start.len() - common);
         let relative: Vec<String> = up.chain(path[common..].iter().cloned()).collect();
-        Ok(if relative.is_empty() { ".".into() } else { relative.join("/").into() })
+        Ok(if relative.is_empty() {
+            ".".into()
+        } else {
+            relative.join("/").into()
+        })
     }),
     filter("commonpath", |ctx, v, _| {
         let paths = v.iterate(ctx)?.iter().map(|p| p.text(ctx)).collect::<Res<Vec<_>>>()?;
-        let Some(first) = paths.first() else { return Err(fail("the list is empty")) };
-        let parts = |p: &str| -> Vec<String> { p.split('/').filter(|s| !s.is_empty() && *s != ".").map(str::to_owned).collect() };
+        let Some(first) = paths.first() else {
+            return Err(fail("the list is empty"));
+        };
+        let parts = |p: &str| -> Vec<String> {
+            p.split('/')
+                .filter(|s| !s.is_empty() && *s != ".")
+                .map(str::to_owned)
+                .collect()
+        };
         let mut common = parts(first);
         for p in &paths[1..] {
             if p.starts_with('/') != first.starts_with('/') {

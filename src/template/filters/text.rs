@@ -24,10 +24,12 @@ pub(super) const FILTERS: &[Filter] = &[
         let [old, new, count] = args.bind("replace", ["old", "new", "count"])?;
         let text = v.text(ctx)?;
         let (old, new) = (required(old, "old")?.text(ctx)?, required(new, "new")?.text(ctx)?);
-        Ok(match count.and_then(|c| c.as_int()).and_then(|c| usize::try_from(c).ok()) {
-            Some(n) => text.replacen(&*old, &new, n).into(),
-            None => text.replace(&*old, &new).into(),
-        })
+        Ok(
+            match count.and_then(|c| c.as_int()).and_then(|c| usize::try_from(c).ok()) {
+                Some(n) => text.replacen(&*old, &new, n).into(),
+                None => text.replace(&*old, &new).into(),
+            },
+        )
     }),
     filter("string", |ctx, v, _| Ok(Value::Str(v.text(ctx)?))),
     filter("format", |ctx, v, args| {
@@ -56,12 +58,20 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("truncate", truncate),
     filter("wordcount", |ctx, v, _| {
         let word = |c: char| c.is_alphanumeric() || c == '_';
-        Ok(v.text(ctx)?.split(|c| !word(c)).filter(|w| !w.is_empty()).count().into())
+        Ok(v.text(ctx)?
+            .split(|c| !word(c))
+            .filter(|w| !w.is_empty())
+            .count()
+            .into())
     }),
     filter("wordwrap", |_, _, _| Err(fail("`wordwrap` is not supported yet"))),
     filter("comment", comment),
     filter("quote", |ctx, v, _| {
-        let text = if matches!(v, Value::None) { "".into() } else { v.text(ctx)? };
+        let text = if matches!(v, Value::None) {
+            "".into()
+        } else {
+            v.text(ctx)?
+        };
         let safe = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
         Ok(if text.is_empty() {
             "''".into()
@@ -73,7 +83,10 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     filter("split", |ctx, v, args| match v {
         Value::Str(_) => methods::call(ctx, &v, "split", args),
-        other => Err(fail(format!("needs a string, not a value of type {}", other.type_name()))),
+        other => Err(fail(format!(
+            "needs a string, not a value of type {}",
+            other.type_name()
+        ))),
     }),
     filter("escape", |ctx, v, _| {
         let mut out = String::new();
@@ -93,7 +106,14 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("regex_replace", |ctx, v, args| {
         let [pattern, replacement, ignore_case, multiline, count, mandatory] = args.bind(
             "regex_replace",
-            ["pattern", "replacement", "ignorecase", "multiline", "count", "mandatory_count"],
+            [
+                "pattern",
+                "replacement",
+                "ignorecase",
+                "multiline",
+                "count",
+                "mandatory_count",
+            ],
         )?;
         let pattern = text_of(ctx, pattern, "")?;
         let regex = regex::compile(&pattern, flag(ignore_case)?, flag(multiline)?)?;
@@ -102,7 +122,9 @@ pub(super) const FILTERS: &[Filter] = &[
         let (out, n) = regex::replace(&regex, &text, &replacement, size_of(count, "count", 0)?)?;
         let wanted = size_of(mandatory, "mandatory_count", 0)?;
         if wanted != 0 && wanted != n {
-            return Err(fail(format!("`{pattern}` should match {wanted} times, but matches {n} times in `{text}`")));
+            return Err(fail(format!(
+                "`{pattern}` should match {wanted} times, but matches {n} times"
+            )));
         }
         Ok(out.into())
     }),
@@ -128,14 +150,22 @@ pub(super) const FILTERS: &[Filter] = &[
         match &*text_of(ctx, kind, "python")? {
             "python" => Ok(regex::escape(&text).into()),
             "posix_basic" => {
-                let escape = |c: char| if "].[^$*\\".contains(c) { format!("\\{c}") } else { c.to_string() };
+                let escape = |c: char| {
+                    if "].[^$*\\".contains(c) {
+                        format!("\\{c}")
+                    } else {
+                        c.to_string()
+                    }
+                };
                 Ok(text.chars().map(escape).collect::<String>().into())
             }
             other => Err(fail(format!("invalid regex type `{other}`"))),
         }
     }),
     filter("urlencode", urlencode),
-    filter("urldecode", |ctx, v, _| Ok(percent_decode(&v.text(ctx)?.replace('+', " ")).into())),
+    filter("urldecode", |ctx, v, _| {
+        Ok(percent_decode(&v.text(ctx)?.replace('+', " ")).into())
+    }),
     filter("urlsplit", urlsplit),
 ];
 
@@ -174,7 +204,11 @@ fn indent(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
         }
         out.push_str(line);
     }
-    Ok(if first { format!("{prefix}{out}").into() } else { out.into() })
+    Ok(if first {
+        format!("{prefix}{out}").into()
+    } else {
+        out.into()
+    })
 }
 
 fn truncate(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
@@ -191,12 +225,26 @@ fn truncate(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
         return Ok(text.into_iter().collect::<String>().into());
     }
     let cut: String = text[..length - end_length].iter().collect();
-    let cut = if flag(killwords)? { &cut } else { cut.rsplit_once(' ').map_or(cut.as_str(), |(head, _)| head) };
+    let cut = if flag(killwords)? {
+        &cut
+    } else {
+        cut.rsplit_once(' ').map_or(cut.as_str(), |(head, _)| head)
+    };
     Ok(format!("{cut}{end}").into())
 }
 
 fn comment(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
-    let [style, newline, beginning, prefix, prefix_count, decoration, postfix, postfix_count, end] = args.bind(
+    let [
+        style,
+        newline,
+        beginning,
+        prefix,
+        prefix_count,
+        decoration,
+        postfix,
+        postfix_count,
+        end,
+    ] = args.bind(
         "comment",
         [
             "style",
@@ -238,10 +286,17 @@ fn comment(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     }
     let times = size_of(prefix_count, "prefix_count", 1)?;
     if !prefix.is_empty() {
-        let line = if prefix == newline { newline.to_string() } else { format!("{prefix}{newline}") };
+        let line = if prefix == newline {
+            newline.to_string()
+        } else {
+            format!("{prefix}{newline}")
+        };
         out += &line.repeat(times);
     }
-    let body = format!("{decoration}{}", text.replace(&*newline, &format!("{newline}{decoration}")));
+    let body = format!(
+        "{decoration}{}",
+        text.replace(&*newline, &format!("{newline}{decoration}"))
+    );
     // Only the decoration on a line loses the space at its end.
     out += &body.replace(
         &format!("{decoration}{newline}"),
@@ -271,16 +326,23 @@ fn regex_search(ctx: &Ctx, v: Value, mut args: Args) -> Res<Value> {
     let regex = regex::compile(&pattern.text(ctx)?, ignore_case, multiline)?;
     let text = v.text(ctx)?;
     let groups: Vec<_> = rest.map(|g| g.text(ctx)).collect::<Res<_>>()?;
-    let Some(found) = regex::captures(&regex, &text)? else { return Ok(Value::None) };
+    let Some(found) = regex::captures(&regex, &text)? else {
+        return Ok(Value::None);
+    };
     let value = |m: Option<fancy_regex::Match<'_>>| m.map_or(Value::None, |m| m.as_str().into());
     if groups.is_empty() {
         return Ok(value(found.get(0)));
     }
     let mut out = Vec::new();
     for group in groups {
-        let name = group.strip_prefix("\\g<").and_then(|g| g.strip_suffix('>')).or_else(|| group.strip_prefix('\\'));
+        let name = group
+            .strip_prefix("\\g<")
+            .and_then(|g| g.strip_suffix('>'))
+            .or_else(|| group.strip_prefix('\\'));
         let Some(name) = name else {
-            return Err(fail(format!("`{group}` is not a group; write `\\\\1` or `\\\\g<name>`")));
+            return Err(fail(format!(
+                "`{group}` is not a group; write `\\\\1` or `\\\\g<name>`"
+            )));
         };
         out.push(match name.parse::<usize>() {
             Ok(i) if i < found.len() => value(found.get(i)),
@@ -344,8 +406,12 @@ fn urlsplit(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     let (rest, fragment) = url.split_once('#').unwrap_or((&url, ""));
     let (rest, search) = rest.split_once('?').unwrap_or((rest, ""));
     let (scheme, rest) = match rest.split_once(':') {
-        Some((s, r)) if s.starts_with(|c: char| c.is_ascii_alphabetic())
-            && s.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) => (s.to_lowercase(), r),
+        Some((s, r))
+            if s.starts_with(|c: char| c.is_ascii_alphabetic())
+                && s.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c)) =>
+        {
+            (s.to_lowercase(), r)
+        }
         _ => (String::new(), rest),
     };
     let (netloc, path) = match rest.strip_prefix("//") {
@@ -366,7 +432,11 @@ fn urlsplit(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
         None => Value::None,
     };
     let optional = |v: Option<&str>| v.map_or(Value::None, Value::from);
-    let hostname = if hostname.is_empty() { Value::None } else { hostname.to_lowercase().into() };
+    let hostname = if hostname.is_empty() {
+        Value::None
+    } else {
+        hostname.to_lowercase().into()
+    };
     let result = Value::dict([
         ("fragment", fragment.into()),
         ("hostname", hostname),

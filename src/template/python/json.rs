@@ -99,7 +99,12 @@ fn write(ctx: &Ctx, value: &Value, style: &Style, level: usize, out: &mut String
             break_line(style, level, out);
             out.push('}');
         }
-        other => return Err(fail(format!("object of type {} is not JSON serializable", other.type_name()))),
+        other => {
+            return Err(fail(format!(
+                "object of type {} is not JSON serializable",
+                other.type_name()
+            )));
+        }
     }
     Ok(())
 }

@@ -22,7 +22,12 @@ pub(crate) fn parse_int(text: &str, base: u32) -> Option<i128> {
         Some(rest) => (true, rest),
         None => (false, t.strip_prefix('+').unwrap_or(t)),
     };
-    let prefix = |p: &str| digits.get(..2).filter(|d| d.eq_ignore_ascii_case(p)).map(|_| &digits[2..]);
+    let prefix = |p: &str| {
+        digits
+            .get(..2)
+            .filter(|d| d.eq_ignore_ascii_case(p))
+            .map(|_| &digits[2..])
+    };
     let (base, digits) = match base {
         0 => match (prefix("0x"), prefix("0o"), prefix("0b")) {
             (Some(d), _, _) => (16, d),
@@ -35,7 +40,10 @@ pub(crate) fn parse_int(text: &str, base: u32) -> Option<i128> {
         2 => (2, prefix("0b").unwrap_or(digits)),
         other => (other, digits),
     };
-    let digits = digits.strip_prefix('_').filter(|_| digits.len() < t.len()).unwrap_or(digits);
+    let digits = digits
+        .strip_prefix('_')
+        .filter(|_| digits.len() < t.len())
+        .unwrap_or(digits);
     let fine = !digits.is_empty()
         && !digits.starts_with('_')
         && !digits.ends_with('_')

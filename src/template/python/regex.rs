@@ -13,7 +13,11 @@ pub(crate) fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Res<
         flags.push('m');
     }
     let translated = translate(pattern, multiline);
-    let full = if flags.is_empty() { translated } else { format!("(?{flags}){translated}") };
+    let full = if flags.is_empty() {
+        translated
+    } else {
+        format!("(?{flags}){translated}")
+    };
     Regex::new(&full).map_err(|e| fail(format!("`{pattern}` is not a regular expression: {e}")))
 }
 
@@ -34,7 +38,9 @@ fn translate(pattern: &str, multiline: bool) -> String {
         match c {
             '\\' => match chars.next() {
                 Some('Z') if !class => out.push_str("\\z"),
-                Some(e @ ('<' | '>' | ' ' | '"' | '\'' | '/' | ':' | ';' | ',' | '=' | '@' | '!' | '%' | '`' | '_')) => {
+                Some(
+                    e @ ('<' | '>' | ' ' | '"' | '\'' | '/' | ':' | ';' | ',' | '=' | '@' | '!' | '%' | '`' | '_'),
+                ) => {
                     out.push_str(if matches!(e, '<' | '>') || !class { "" } else { "\\" });
                     out.push(e);
                 }
@@ -94,7 +100,9 @@ pub(crate) fn all<'t>(regex: &Regex, text: &'t str) -> Res<Vec<Captures<'t, str>
     let mut out = Vec::new();
     let mut position = 0;
     while position <= text.len() {
-        let Some(found) = regex.captures_from_pos(text, position).map_err(|e| failed(&e))? else { break };
+        let Some(found) = regex.captures_from_pos(text, position).map_err(|e| failed(&e))? else {
+            break;
+        };
         let Some(whole) = found.get(0) else { break };
         let (start, end) = (whole.start(), whole.end());
         out.push(found);

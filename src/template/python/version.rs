@@ -47,7 +47,11 @@ fn compare_loose(a: &str, b: &str) -> Res<Ordering> {
         let order = match (x, y) {
             (Part::Number(x), Part::Number(y)) => x.cmp(y),
             (Part::Word(x), Part::Word(y)) => x.cmp(y),
-            _ => return Err(fail("the versions cannot be compared: a number in one meets a word in the other")),
+            _ => {
+                return Err(fail(
+                    "the versions cannot be compared: a number in one meets a word in the other",
+                ));
+            }
         };
         if order != Ordering::Equal {
             return Ok(order);
@@ -87,7 +91,10 @@ fn semantic(text: &str) -> Res<(Vec<u64>, Vec<String>)> {
     if numbers.len() != 3 {
         return Err(bad());
     }
-    Ok((numbers, pre.map_or(Vec::new(), |p| p.split('.').map(str::to_owned).collect())))
+    Ok((
+        numbers,
+        pre.map_or(Vec::new(), |p| p.split('.').map(str::to_owned).collect()),
+    ))
 }
 
 fn compare_semantic(a: &str, b: &str) -> Res<Ordering> {
@@ -140,6 +147,10 @@ pub(crate) fn compare(value: &str, other: &str, operator: &str, kind: &str) -> R
         ">" | "gt" => order == Ordering::Greater,
         ">=" | "ge" => order != Ordering::Less,
         "!=" | "<>" | "ne" => order != Ordering::Equal,
-        other => return Err(fail(format!("`{other}` is not a comparison; known are `==`, `<`, `<=`, `>`, `>=`, `!=`"))),
+        other => {
+            return Err(fail(format!(
+                "`{other}` is not a comparison; known are `==`, `<`, `<=`, `>`, `>=`, `!=`"
+            )));
+        }
     })
 }

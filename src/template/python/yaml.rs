@@ -83,7 +83,13 @@ fn represent(ctx: &Ctx, value: &Value, style: &Style) -> Res<Tree> {
         },
         Value::List(_) | Value::Tuple(_) => {
             let _deeper = ctx.deeper()?;
-            Tree::Seq(value.iterate(ctx)?.iter().map(|v| represent(ctx, v, style)).collect::<Res<_>>()?)
+            Tree::Seq(
+                value
+                    .iterate(ctx)?
+                    .iter()
+                    .map(|v| represent(ctx, v, style))
+                    .collect::<Res<_>>()?,
+            )
         }
         Value::Dict(d) => {
             let _deeper = ctx.deeper()?;
@@ -103,8 +109,8 @@ fn represent(ctx: &Ctx, value: &Value, style: &Style) -> Res<Tree> {
 /// Whether a plain scalar of this text would be read as something else than a string (YAML 1.1).
 fn reads_as_other(s: &str) -> bool {
     let words = [
-        "", "~", "null", "Null", "NULL", "yes", "Yes", "YES", "no", "No", "NO", "true", "True", "TRUE", "false", "False",
-        "FALSE", "on", "On", "ON", "off", "Off", "OFF", "=", "<<", ".nan", ".NaN", ".NAN",
+        "", "~", "null", "Null", "NULL", "yes", "Yes", "YES", "no", "No", "NO", "true", "True", "TRUE", "false",
+        "False", "FALSE", "on", "On", "ON", "off", "Off", "OFF", "=", "<<", ".nan", ".NaN", ".NAN",
     ];
     words.contains(&s) || is_int(s) || is_float(s) || is_timestamp(s)
 }
@@ -155,9 +161,14 @@ fn is_float(s: &str) -> bool {
     if t.starts_with(|c: char| c.is_ascii_digit()) && is_sexagesimal(t, true) {
         return true;
     }
-    let Some((whole, rest)) = t.split_once('.') else { return false };
+    let Some((whole, rest)) = t.split_once('.') else {
+        return false;
+    };
     let (fraction, exponent) = rest.split_once(['e', 'E']).map_or((rest, None), |(f, e)| (f, Some(e)));
-    let signed = |e: &str| e.strip_prefix(['-', '+']).is_some_and(|d| !d.is_empty() && d.chars().all(|c| c.is_ascii_digit()));
+    let signed = |e: &str| {
+        e.strip_prefix(['-', '+'])
+            .is_some_and(|d| !d.is_empty() && d.chars().all(|c| c.is_ascii_digit()))
+    };
     if exponent.is_some_and(|e| !signed(e)) {
         return false;
     }
@@ -177,7 +188,9 @@ fn is_timestamp(s: &str) -> bool {
         return digit(5) && digit(6) && b[7] == b'-' && digit(8) && digit(9);
     }
     // Date and time: `2001-1-2 3:04:05`, with `T`, a fraction and a zone.
-    let Some((date, time)) = s.split_once(['T', 't', ' ', '\t']) else { return false };
+    let Some((date, time)) = s.split_once(['T', 't', ' ', '\t']) else {
+        return false;
+    };
     let parts: Vec<&str> = date.split('-').collect();
     let short = |p: &str| (1..=2).contains(&p.len()) && p.chars().all(|c| c.is_ascii_digit());
     let time = time.trim_start();
@@ -190,7 +203,9 @@ fn is_timestamp(s: &str) -> bool {
         && short(clock[0])
         && two(clock[1])
         && clock[2].get(..2).is_some_and(two)
-        && clock[2][2..].chars().all(|c| c.is_ascii_digit() || ".:+- Zz\t".contains(c))
+        && clock[2][2..]
+            .chars()
+            .all(|c| c.is_ascii_digit() || ".:+- Zz\t".contains(c))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -365,7 +380,9 @@ impl Emitter<'_> {
                 self.scalar(text, *plain, place);
                 self.indent = before;
             }
-            Tree::Seq(items) if self.is_flow(tree) => self.flow("[", "]", items.len(), |e, i| e.node(&items[i], Place::Sequence)),
+            Tree::Seq(items) if self.is_flow(tree) => {
+                self.flow("[", "]", items.len(), |e, i| e.node(&items[i], Place::Sequence))
+            }
             Tree::Map(pairs) if self.is_flow(tree) => self.flow("{", "}", pairs.len(), |e, i| e.pair(&pairs[i])),
             Tree::Seq(items) => {
                 let indentless = place == Place::MappingValue && !self.indention;
@@ -431,7 +448,11 @@ impl Emitter<'_> {
         let forced = self.style.scalar;
         let fits_plain = plain
             && !(key && (text.is_empty() || a.multiline))
-            && if self.flow_level > 0 { a.flow_plain } else { a.block_plain };
+            && if self.flow_level > 0 {
+                a.flow_plain
+            } else {
+                a.block_plain
+            };
         match forced {
             None if fits_plain => self.plain(text, !key),
             Some('|') if self.flow_level == 0 && !key && a.block => self.literal(text),
