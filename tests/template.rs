@@ -638,6 +638,12 @@ fn nesting_ends_with_a_message_not_with_the_stack() {
         w.value("'{{ v199 }}'").unwrap_err();
         w.value("'{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}'")
             .unwrap_err();
+        let lists = "[".repeat(60) + "m(x)" + &"]".repeat(60);
+        w.value(&format!(
+            "'{{% macro m(x) %}}{{{{ {lists} }}}}{{% endmacro %}}{{{{ m(1) }}}}'"
+        ))
+        .unwrap_err();
+        w.value("'{% macro m(x) %}{% for i in [1] %}{% if i %}{{ m(x) | upper }}{% endif %}{% endfor %}{% endmacro %}{{ m(1) }}'").unwrap_err();
         w.value("'{% set l = [] %}{{ l.append(l) }}{{ l }}'").unwrap_err();
         w.value(&format!("'{{{{ {deep} }}}}'")).unwrap_err();
         w.templar.file(
