@@ -55,7 +55,7 @@ pub fn busybox() -> Backend {
         std::fs::create_dir_all(&dir).unwrap();
         let busybox = PathBuf::from("/bin/busybox");
         let list = Command::new(&busybox).arg("--list").output().expect("busybox is installed").stdout;
-        for applet in String::from_utf8(list).unwrap().lines() {
+        for applet in String::from_utf8(list).unwrap().lines().chain(["busybox"]) {
             match std::os::unix::fs::symlink(&busybox, dir.join(applet)) {
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{applet}: {error}"),
                 _ => {}
@@ -66,7 +66,7 @@ pub fn busybox() -> Backend {
     Backend {
         busybox: true,
         ..local(LocalConnector {
-            shell: vec!["busybox".to_owned(), "sh".to_owned()],
+            shell: vec!["/bin/busybox".to_owned(), "sh".to_owned()],
             path: Some(TOOLS.clone()),
         })
     }
