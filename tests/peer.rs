@@ -74,10 +74,20 @@ fn stat_tells_what_is_there(host: &Backend) {
     let stat = host.stat(&dir.at("f")).unwrap();
     let real = std::fs::metadata(dir.path("f")).unwrap();
     assert_eq!(
-        (stat.kind, stat.mode, stat.size, stat.uid, stat.owner.as_str(), stat.group.as_str()),
+        (
+            stat.kind,
+            stat.mode,
+            stat.size,
+            stat.uid,
+            stat.owner.as_str(),
+            stat.group.as_str()
+        ),
         (FileKind::File, 0o640, 5, 0, "root", "root")
     );
-    assert_eq!((stat.inode, stat.dev, stat.nlink), (real.ino(), real.dev(), real.nlink()));
+    assert_eq!(
+        (stat.inode, stat.dev, stat.nlink),
+        (real.ino(), real.dev(), real.nlink())
+    );
     assert_eq!((stat.mtime, stat.ctime), (real.mtime(), real.ctime()));
     assert_eq!(host.stat(&dir.at("d")).unwrap().kind, FileKind::Directory);
     assert_eq!(host.stat("/dev/null").unwrap().kind, FileKind::Char);
@@ -93,7 +103,10 @@ fn stat_follows_links_only_when_asked(host: &Backend) {
     symlink("nowhere", dir.path("dangling")).unwrap();
     let link = host.stat(&dir.at("l")).unwrap();
     assert_eq!((link.kind, link.target.as_deref()), (FileKind::Link, Some("f")));
-    assert_eq!(host.stat(&dir.at("dangling")).unwrap().target.as_deref(), Some("nowhere"));
+    assert_eq!(
+        host.stat(&dir.at("dangling")).unwrap().target.as_deref(),
+        Some("nowhere")
+    );
     let answers = host.look([Probe::stat_follow(dir.at("l")), Probe::stat_follow(dir.at("dangling"))]);
     assert!(matches!(&answers[0], Observation::Stat(Some(s)) if s.kind == FileKind::File && s.target.is_none()));
     assert_eq!(answers[1], Observation::Stat(None));
@@ -107,7 +120,11 @@ fn stat_of_many_paths_at_once(host: &Backend) {
     }
     let answers = host.look(names.iter().map(Probe::stat));
     for (n, answer) in answers.iter().enumerate() {
-        assert_eq!(matches!(answer, Observation::Stat(Some(_))), n % 3 == 0, "{n}: {answer:?}");
+        assert_eq!(
+            matches!(answer, Observation::Stat(Some(_))),
+            n % 3 == 0,
+            "{n}: {answer:?}"
+        );
     }
 }
 
@@ -116,7 +133,10 @@ fn names_without_owner(host: &Backend) {
     dir.file("f", b"", 0o600);
     std::os::unix::fs::chown(dir.path("f"), Some(54321), Some(54322)).unwrap();
     let stat = host.stat(&dir.at("f")).unwrap();
-    assert_eq!((stat.uid, stat.gid, stat.owner.as_str(), stat.group.as_str()), (54321, 54322, "", ""));
+    assert_eq!(
+        (stat.uid, stat.gid, stat.owner.as_str(), stat.group.as_str()),
+        (54321, 54322, "", "")
+    );
 }
 
 fn read_is_exact(host: &Backend) {
@@ -142,9 +162,16 @@ fn read_is_exact(host: &Backend) {
 }
 
 fn read_of_proc_and_sys(host: &Backend) {
-    let paths = ["/proc/sys/vm/max_map_count", "/proc/sys/net/ipv4/tcp_rmem", "/sys/kernel/mm/transparent_hugepage/enabled"];
+    let paths = [
+        "/proc/sys/vm/max_map_count",
+        "/proc/sys/net/ipv4/tcp_rmem",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+    ];
     for (path, answer) in paths.iter().zip(host.look(paths.map(Probe::read))) {
-        assert_eq!(answer, Observation::Content(Some(Content::from(std::fs::read(path).unwrap()))));
+        assert_eq!(
+            answer,
+            Observation::Content(Some(Content::from(std::fs::read(path).unwrap())))
+        );
     }
 }
 
@@ -173,7 +200,11 @@ fn one_unreadable_file_spoils_no_other(host: &Backend) {
     let odd = "/proc/self/mem";
     let answers = host.look([Probe::read(dir.at("a")), Probe::read(odd), Probe::read(dir.at("b"))]);
     assert_eq!(answers[0], Observation::Content(Some(Content::from("before"))));
-    assert!(matches!(&answers[1], Observation::Failed(text) if text == "Input/output error"), "{:?}", answers[1]);
+    assert!(
+        matches!(&answers[1], Observation::Failed(text) if text == "Input/output error"),
+        "{:?}",
+        answers[1]
+    );
     assert_eq!(answers[2], Observation::Content(Some(Content::from("after"))));
 }
 
@@ -189,24 +220,45 @@ fn hash_of_every_algorithm(host: &Backend) {
         ("md5", "900150983cd24fb0d6963f7d28e17f72"),
         ("sha1", "a9993e364706816aba3e25717850c26c9cd0d89d"),
         ("sha224", "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"),
-        ("sha256", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+        (
+            "sha256",
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        ),
     ];
     for (algorithm, expected) in known {
         let answers = host.look([hash("f", algorithm), hash("none", algorithm), hash("", algorithm)]);
         assert_eq!(answers[0], Observation::Text(Some(expected.to_owned())), "{algorithm}");
-        assert_eq!(&answers[1..], [Observation::Text(None), Observation::Text(None)], "{algorithm}");
-        assert_eq!(host.look([hash("new\nline\\", algorithm)])[0], Observation::Text(Some(expected.to_owned())));
+        assert_eq!(
+            &answers[1..],
+            [Observation::Text(None), Observation::Text(None)],
+            "{algorithm}"
+        );
+        assert_eq!(
+            host.look([hash("new\nline\\", algorithm)])[0],
+            Observation::Text(Some(expected.to_owned()))
+        );
     }
     assert!(matches!(&host.look([hash("f", "crc")])[0], Observation::Failed(_)));
 }
 
 fn glob_lists_sorted(host: &Backend) {
     let dir = Scratch::new(host);
-    for name in ["b.conf", "a.conf", "c.txt", "d d.conf", "[x].conf", "A.conf", ".hidden.conf"] {
+    for name in [
+        "b.conf",
+        "a.conf",
+        "c.txt",
+        "d d.conf",
+        "[x].conf",
+        "A.conf",
+        ".hidden.conf",
+    ] {
         dir.file(name, b"", 0o644);
     }
     let glob = |pattern: &str| match &host.look([Probe::glob(dir.at(pattern))])[0] {
-        Observation::List(list) => list.iter().map(|p| p.rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>(),
+        Observation::List(list) => list
+            .iter()
+            .map(|p| p.rsplit('/').next().unwrap().to_owned())
+            .collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
     assert_eq!(glob("*.conf"), ["A.conf", "[x].conf", "a.conf", "b.conf", "d d.conf"]);
@@ -220,10 +272,23 @@ fn glob_lists_sorted(host: &Backend) {
 
 fn glob_takes_all_else_literally(host: &Backend) {
     let dir = Scratch::new(host);
-    for name in ["$HOME a", "`id`b", "it's", "line\nbreak", "{x,y}", "~", "back\\slash", "[open"] {
+    for name in [
+        "$HOME a",
+        "`id`b",
+        "it's",
+        "line\nbreak",
+        "{x,y}",
+        "~",
+        "back\\slash",
+        "[open",
+    ] {
         dir.file(name, b"", 0o644);
         let pattern = dir.at(&format!("{}*", name.replace('*', "?")));
-        assert_eq!(host.look([Probe::glob(&pattern)])[0], Observation::List(vec![dir.at(name)]), "{name:?}");
+        assert_eq!(
+            host.look([Probe::glob(&pattern)])[0],
+            Observation::List(vec![dir.at(name)]),
+            "{name:?}"
+        );
     }
 }
 
@@ -233,13 +298,18 @@ fn exec_tells_streams_and_status(host: &Backend) {
         other => panic!("{other:?}"),
     };
     let result = run(&["sh", "-c", "printf 'out\\0'; printf err >&2; exit 3"]);
-    assert_eq!((result.rc, result.stdout.as_bytes(), result.stderr.as_bytes()), (3, &b"out\0"[..], &b"err"[..]));
+    assert_eq!(
+        (result.rc, result.stdout.as_bytes(), result.stderr.as_bytes()),
+        (3, &b"out\0"[..], &b"err"[..])
+    );
     assert!(!result.truncated);
     assert_eq!(run(&["true"]).rc, 0);
     assert_eq!(run(&["no-such-program"]).rc, 127);
     assert_eq!(run(&["sh", "-c", "kill -15 $$"]).rc, 143);
     assert_eq!(run(&["cat"]).rc, 0, "standard input is empty");
-    let odd = ["printf", "%s|", "", " ", "it's", "$(id)", "`id`", "-n", "--", "a\nb", "é", "*"];
+    let odd = [
+        "printf", "%s|", "", " ", "it's", "$(id)", "`id`", "-n", "--", "a\nb", "é", "*",
+    ];
     assert_eq!(run(&odd).stdout.text(), "| |it's|$(id)|`id`|-n|--|a\nb|é|*|");
 }
 
@@ -275,8 +345,22 @@ fn equal_probes_answer_alike(host: &Backend) {
 }
 
 const HOSTILE: [&str; 16] = [
-    "it's", "\"double\"", "a b  c", "new\nline", "trailing\n", "$(touch pwned)", "`touch pwned`", "-n", "--", "*", "\\", "é ü 日本",
-    "tab\there", "; true #", "%s%n", "{a,b}",
+    "it's",
+    "\"double\"",
+    "a b  c",
+    "new\nline",
+    "trailing\n",
+    "$(touch pwned)",
+    "`touch pwned`",
+    "-n",
+    "--",
+    "*",
+    "\\",
+    "é ü 日本",
+    "tab\there",
+    "; true #",
+    "%s%n",
+    "{a,b}",
 ];
 
 fn hostile_names(host: &Backend) {
@@ -294,8 +378,16 @@ fn hostile_names(host: &Backend) {
             validate: None,
         }]);
         assert_eq!(replies[0].status, Status::Done, "{name:?}");
-        assert_eq!(host.stat(&path).map(|stat| stat.size), Some(name.len() as u64), "{name:?}");
-        assert_eq!(host.read(&path), Observation::Content(Some(Content::from(name))), "{name:?}");
+        assert_eq!(
+            host.stat(&path).map(|stat| stat.size),
+            Some(name.len() as u64),
+            "{name:?}"
+        );
+        assert_eq!(
+            host.read(&path),
+            Observation::Content(Some(Content::from(name))),
+            "{name:?}"
+        );
         let link = dir.at(&format!("link to {name}"));
         host.act([Op::Link {
             path: link.clone(),
@@ -304,10 +396,18 @@ fn hostile_names(host: &Backend) {
             force: false,
         }]);
         assert_eq!(host.stat(&link).unwrap().target.as_deref(), Some(name));
-        assert_eq!(host.read(&link), Observation::Content(Some(Content::from(name))), "{name:?}");
+        assert_eq!(
+            host.read(&link),
+            Observation::Content(Some(Content::from(name))),
+            "{name:?}"
+        );
     }
     let all: Vec<Probe> = HOSTILE.iter().map(|name| Probe::stat(dir.at(name))).collect();
-    assert!(host.look(all).iter().all(|answer| matches!(answer, Observation::Stat(Some(_)))));
+    assert!(
+        host.look(all)
+            .iter()
+            .all(|answer| matches!(answer, Observation::Stat(Some(_))))
+    );
     assert!(!dir.path("pwned").exists());
 }
 
@@ -336,7 +436,11 @@ fn write_makes_and_replaces(host: &Backend) {
     let before = std::fs::metadata(dir.path("f")).unwrap().ino();
     assert_eq!(host.act([write(dir.at("f"), "")])[0].status, Status::Done);
     assert_eq!(std::fs::read(dir.path("f")).unwrap(), b"");
-    assert_ne!(std::fs::metadata(dir.path("f")).unwrap().ino(), before, "another file took its place");
+    assert_ne!(
+        std::fs::metadata(dir.path("f")).unwrap().ino(),
+        before,
+        "another file took its place"
+    );
     let full = |mode| Op::Write {
         path: dir.at("f"),
         content: Content::from("x"),
@@ -350,8 +454,12 @@ fn write_makes_and_replaces(host: &Backend) {
     assert_eq!(host.act([full(0o4751)])[0].status, Status::Done);
     let meta = std::fs::metadata(dir.path("f")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.uid(), meta.gid()), (0o4751, 1, 1234));
-    assert!(matches!(&host.act([write(dir.at("no/f"), "")])[0].status, Status::Failed(text) if text.contains("no such directory")));
-    assert!(matches!(&host.act([write(dir.at(""), "")])[0].status, Status::Failed(text) if text.contains("Is a directory")));
+    assert!(
+        matches!(&host.act([write(dir.at("no/f"), "")])[0].status, Status::Failed(text) if text.contains("no such directory"))
+    );
+    assert!(
+        matches!(&host.act([write(dir.at(""), "")])[0].status, Status::Failed(text) if text.contains("Is a directory"))
+    );
 }
 
 fn write_keeps_owner_mode_and_attributes(host: &Backend) {
@@ -406,9 +514,18 @@ fn write_is_guarded(host: &Backend) {
         validate: None,
     };
     let other = Guard::Sha256(Content::from("other").sha256());
-    assert_eq!(host.act([guarded("f", other.clone())])[0].status, Status::Refused(old.clone()));
-    assert_eq!(host.act([guarded("f", Guard::Absent)])[0].status, Status::Refused(old.clone()));
-    assert_eq!(host.act([guarded("g", other)])[0].status, Status::Refused("absent".to_owned()));
+    assert_eq!(
+        host.act([guarded("f", other.clone())])[0].status,
+        Status::Refused(old.clone())
+    );
+    assert_eq!(
+        host.act([guarded("f", Guard::Absent)])[0].status,
+        Status::Refused(old.clone())
+    );
+    assert_eq!(
+        host.act([guarded("g", other)])[0].status,
+        Status::Refused("absent".to_owned())
+    );
     assert_eq!(dir.list(), ["f"], "neither a backup nor a temporary file");
     assert_eq!(std::fs::read(dir.path("f")).unwrap(), b"old");
     assert_eq!(host.act([guarded("f", Guard::Sha256(old))])[0].status, Status::Done);
@@ -447,10 +564,17 @@ fn write_validates(host: &Backend) {
         group: None,
         guard: None,
         backup: None,
-        validate: Some(["sh", "-c", "echo saw >&2; grep -q good \"$1\"", "sh", "%s"].map(String::from).to_vec()),
+        validate: Some(
+            ["sh", "-c", "echo saw >&2; grep -q good \"$1\"", "sh", "%s"]
+                .map(String::from)
+                .to_vec(),
+        ),
     };
     let outcome = &host.act([op("bad")])[0];
-    assert!(matches!(&outcome.status, Status::Failed(text) if text.contains("validation failed")), "{outcome:?}");
+    assert!(
+        matches!(&outcome.status, Status::Failed(text) if text.contains("validation failed")),
+        "{outcome:?}"
+    );
     assert_eq!(outcome.exec.as_ref().unwrap().stderr.text(), "saw\n");
     assert_eq!(std::fs::read(dir.path("f")).unwrap(), b"old");
     assert_eq!(host.act([op("good")])[0].status, Status::Done);
@@ -460,9 +584,22 @@ fn write_validates(host: &Backend) {
 fn write_of_hostile_content(host: &Backend) {
     let dir = Scratch::new(host);
     let large: Vec<u8> = (0..1_000_003u32).map(|n| (n * 7 % 256) as u8).collect();
-    let contents: [&[u8]; 7] = [b"\0", b"\xff\xfe\0\x80", b"no newline", b"'\"`$(id)\\\n", b"EOF\n.\n", b"", &large];
+    let contents: [&[u8]; 7] = [
+        b"\0",
+        b"\xff\xfe\0\x80",
+        b"no newline",
+        b"'\"`$(id)\\\n",
+        b"EOF\n.\n",
+        b"",
+        &large,
+    ];
     let names: Vec<String> = (0..contents.len()).map(|n| dir.at(&n.to_string())).collect();
-    let outcomes = host.act(names.iter().zip(contents).map(|(name, content)| write(name.clone(), content)));
+    let outcomes = host.act(
+        names
+            .iter()
+            .zip(contents)
+            .map(|(name, content)| write(name.clone(), content)),
+    );
     assert!(outcomes.iter().all(|outcome| outcome.is_done()), "{outcomes:?}");
     for (n, content) in contents.iter().enumerate() {
         assert!(std::fs::read(dir.path(&n.to_string())).unwrap() == *content, "{n}");
@@ -480,7 +617,9 @@ fn put_says_what_the_kernel_says(host: &Backend) {
     // Its own value: harms nothing.
     let now = std::fs::read_to_string("/proc/sys/vm/swappiness").unwrap();
     assert_eq!(put("/proc/sys/vm/swappiness", &now), Status::Done);
-    assert!(matches!(put("/proc/sys/vm/swappiness", "no number\n"), Status::Failed(text) if text.contains("Invalid argument")));
+    assert!(
+        matches!(put("/proc/sys/vm/swappiness", "no number\n"), Status::Failed(text) if text.contains("Invalid argument"))
+    );
     assert!(matches!(put("/proc/sys/vm/none", "1"), Status::Failed(text) if text.contains("No such file")));
     let dir = Scratch::new(host);
     dir.file("f", b"longer than that", 0o600);
@@ -503,12 +642,23 @@ fn make_directories(host: &Backend) {
         make("b/c/d", Some(0o1770), Some("daemon"), true),
     ]);
     assert!(outcomes.iter().all(|outcome| outcome.is_done()), "{outcomes:?}");
-    assert_eq!((mode_of(dir.path("a")), mode_of(dir.path("b/c")), mode_of(dir.path("b/c/d"))), (0o755, 0o755, 0o1770));
+    assert_eq!(
+        (
+            mode_of(dir.path("a")),
+            mode_of(dir.path("b/c")),
+            mode_of(dir.path("b/c/d"))
+        ),
+        (0o755, 0o755, 0o1770)
+    );
     assert_eq!(std::fs::metadata(dir.path("b/c/d")).unwrap().uid(), 1);
     assert_eq!(std::fs::metadata(dir.path("b/c")).unwrap().uid(), 0);
-    assert!(matches!(&host.act([make("x/y", None, None, false)])[0].status, Status::Failed(text) if text.contains("No such file")));
+    assert!(
+        matches!(&host.act([make("x/y", None, None, false)])[0].status, Status::Failed(text) if text.contains("No such file"))
+    );
     dir.file("file", b"", 0o644);
-    assert!(matches!(&host.act([make("file", None, None, false)])[0].status, Status::Failed(text) if text.contains("File exists")));
+    assert!(
+        matches!(&host.act([make("file", None, None, false)])[0].status, Status::Failed(text) if text.contains("File exists"))
+    );
 }
 
 fn links(host: &Backend) {
@@ -527,7 +677,11 @@ fn links(host: &Backend) {
     assert_eq!(status(link("l", "f", false, false)), Status::Done);
     assert!(matches!(status(link("l", "g", false, false)), Status::Failed(text) if text.contains("File exists")));
     assert_eq!(status(link("l", "empty", false, true)), Status::Done);
-    assert_eq!(status(link("l", "g", false, true)), Status::Done, "a link to a directory is replaced, not entered");
+    assert_eq!(
+        status(link("l", "g", false, true)),
+        Status::Done,
+        "a link to a directory is replaced, not entered"
+    );
     assert_eq!(std::fs::read_link(dir.path("l")).unwrap().to_str(), Some("g"));
     assert_eq!(status(link("h", "f", true, false)), Status::Done);
     assert_eq!(status(link("h", "f", true, true)), Status::Done);
@@ -573,19 +727,36 @@ fn modes_owners_and_times(host: &Backend) {
         follow,
     };
     let outcomes = host.act([
-        Op::Chmod { path: dir.at("f"), mode: 0o4700 },
+        Op::Chmod {
+            path: dir.at("f"),
+            mode: 0o4700,
+        },
         chown("l", Some("daemon"), None, true),
         chown("l", None, Some("bin"), false),
-        Op::Touch { path: dir.at("f"), atime: Some(5), mtime: Some(1_000_000_000) },
-        Op::Touch { path: dir.at("made"), atime: None, mtime: None },
+        Op::Touch {
+            path: dir.at("f"),
+            atime: Some(5),
+            mtime: Some(1_000_000_000),
+        },
+        Op::Touch {
+            path: dir.at("made"),
+            atime: None,
+            mtime: None,
+        },
     ]);
     assert!(outcomes.iter().all(|outcome| outcome.is_done()), "{outcomes:?}");
     let meta = std::fs::metadata(dir.path("f")).unwrap();
-    assert_eq!((meta.uid(), meta.gid(), meta.atime(), meta.mtime()), (1, 0, 5, 1_000_000_000));
+    assert_eq!(
+        (meta.uid(), meta.gid(), meta.atime(), meta.mtime()),
+        (1, 0, 5, 1_000_000_000)
+    );
     assert_eq!(std::fs::symlink_metadata(dir.path("l")).unwrap().gid(), 2);
     assert_eq!(mode_of(dir.path("made")), 0o644);
     let failed = host.act([chown("f", Some("no-such-user"), None, false)]);
-    assert!(matches!(&failed[0].status, Status::Failed(text) if text.contains("no-such-user")), "{failed:?}");
+    assert!(
+        matches!(&failed[0].status, Status::Failed(text) if text.contains("no-such-user")),
+        "{failed:?}"
+    );
 }
 
 fn copy_on_the_host(host: &Backend) {
@@ -599,15 +770,26 @@ fn copy_on_the_host(host: &Backend) {
     assert_eq!(host.act([copy(Some(Guard::Absent))])[0].status, Status::Done);
     assert_eq!(std::fs::read(dir.path("to")).unwrap(), b"\0bytes\xff");
     assert_eq!(mode_of(dir.path("to")), 0o644);
-    assert!(matches!(host.act([copy(Some(Guard::Absent))])[0].status, Status::Refused(_)));
+    assert!(matches!(
+        host.act([copy(Some(Guard::Absent))])[0].status,
+        Status::Refused(_)
+    ));
 }
 
 fn exec_with_surroundings(host: &Backend) {
     let dir = Scratch::new(host);
     std::fs::create_dir(dir.path("-cwd")).unwrap();
     let exec = Exec {
-        argv: ["sh", "-c", "umask; pwd; printf '%s|' \"$A\" \"$LC_ALL\"; cat; echo e >&2"].map(String::from).to_vec(),
-        env: [("A", "it's $A\n"), ("odd.name", "v"), ("LC_ALL", "POSIX")].map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+        argv: [
+            "sh",
+            "-c",
+            "umask; pwd; printf '%s|' \"$A\" \"$LC_ALL\"; cat; echo e >&2",
+        ]
+        .map(String::from)
+        .to_vec(),
+        env: [("A", "it's $A\n"), ("odd.name", "v"), ("LC_ALL", "POSIX")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into(),
         stdin: Some(Content::from("in\0put")),
         cwd: Some(dir.at("-cwd")),
         ..Exec::default()
@@ -616,33 +798,52 @@ fn exec_with_surroundings(host: &Backend) {
     let result = outcome.exec.as_ref().unwrap();
     let expected = format!("0022\n{}\nit's $A\n|POSIX|in\0put", dir.at("-cwd"));
     assert_eq!(result.stdout.text(), expected);
-    assert_eq!((result.rc, result.stderr.text().as_ref(), &outcome.status), (0, "e\n", &Status::Done));
+    assert_eq!(
+        (result.rc, result.stderr.text().as_ref(), &outcome.status),
+        (0, "e\n", &Status::Done)
+    );
     let (start, end): (f64, f64) = (result.start.parse().unwrap(), result.end.parse().unwrap());
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
     assert!(start <= end && (now - end).abs() < 60.0, "{start} {end} {now}");
     let odd = Exec {
         argv: vec!["env".to_owned()],
         ..exec.clone()
     };
-    let odd = host.act([Op::Exec(odd)])[0].exec.as_ref().unwrap().stdout.text().into_owned();
+    let odd = host.act([Op::Exec(odd)])[0]
+        .exec
+        .as_ref()
+        .unwrap()
+        .stdout
+        .text()
+        .into_owned();
     assert!(odd.contains("\nodd.name=v\n"), "{odd}");
     let nowhere = Exec {
         cwd: Some(dir.at("none")),
         ..exec
     };
-    assert!(matches!(&host.act([Op::Exec(nowhere)])[0].status, Status::Failed(text) if text.contains("no such directory")));
+    assert!(
+        matches!(&host.act([Op::Exec(nowhere)])[0].status, Status::Failed(text) if text.contains("no such directory"))
+    );
 }
 
 fn exec_time_limit_ends_the_group(host: &Backend) {
     let dir = Scratch::new(host);
     let exec = Exec {
-        argv: ["sh", "-c", "sleep 1000 & echo $! >\"$0\"; wait", &dir.at("pid")].map(String::from).to_vec(),
+        argv: ["sh", "-c", "sleep 1000 & echo $! >\"$0\"; wait", &dir.at("pid")]
+            .map(String::from)
+            .to_vec(),
         timeout_s: Some(1),
         ok: vec![0],
         ..Exec::default()
     };
     let outcome = &host.act([Op::Exec(exec)])[0];
-    assert_eq!(outcome.status, Status::Failed("the time limit of 1 s ended it".to_owned()));
+    assert_eq!(
+        outcome.status,
+        Status::Failed("the time limit of 1 s ended it".to_owned())
+    );
     assert_eq!(outcome.exec.as_ref().unwrap().rc, 124);
     let pid = std::fs::read_to_string(dir.path("pid")).unwrap();
     backend::wait_until("the grandchild ends", || !backend::is_alive(pid.trim()));
@@ -650,7 +851,10 @@ fn exec_time_limit_ends_the_group(host: &Backend) {
 
 fn a_daemon_does_not_hold_us(host: &Backend) {
     let dir = Scratch::new(host);
-    let exec = Op::exec(["sh", "-c", "echo out; sleep 1000 & echo $! >\"$0\"", &dir.at("pid")], Default::default());
+    let exec = Op::exec(
+        ["sh", "-c", "echo out; sleep 1000 & echo $! >\"$0\"", &dir.at("pid")],
+        Default::default(),
+    );
     let outcome = &host.act([exec])[0];
     let pid = std::fs::read_to_string(dir.path("pid")).unwrap();
     assert!(backend::is_alive(pid.trim()), "it runs on");
@@ -659,10 +863,21 @@ fn a_daemon_does_not_hold_us(host: &Backend) {
 }
 
 fn long_output_is_cut_and_said_to_be(host: &Backend) {
-    let exec = |bytes: u32| Op::exec(["sh", "-c", &format!("head -c {bytes} /dev/zero; echo e >&2")], Default::default());
+    let exec = |bytes: u32| {
+        Op::exec(
+            ["sh", "-c", &format!("head -c {bytes} /dev/zero; echo e >&2")],
+            Default::default(),
+        )
+    };
     let outcomes = host.act([exec(1024 * 1024), exec(3_000_000)]);
     let results: Vec<_> = outcomes.iter().map(|outcome| outcome.exec.as_ref().unwrap()).collect();
-    assert_eq!(results.iter().map(|r| (r.stdout.as_bytes().len(), r.truncated)).collect::<Vec<_>>(), [(1 << 20, false), (1 << 20, true)]);
+    assert_eq!(
+        results
+            .iter()
+            .map(|r| (r.stdout.as_bytes().len(), r.truncated))
+            .collect::<Vec<_>>(),
+        [(1 << 20, false), (1 << 20, true)]
+    );
     assert_eq!(results[1].stderr.text(), "e\n");
 }
 
@@ -673,7 +888,13 @@ fn the_first_failure_stops_the_rest(host: &Backend) {
         Step::Op(write(dir.at("f"), "x")),
         Step::Probe(Probe::stat("/")),
     ];
-    let replies = host.call(Request { steps, ..Request::default() }).unwrap().replies;
+    let replies = host
+        .call(Request {
+            steps,
+            ..Request::default()
+        })
+        .unwrap()
+        .replies;
     assert!(matches!(&replies[0], Reply::Did(o) if o.status == Status::Failed("exit status 3".to_owned())));
     assert!(matches!(&replies[1], Reply::Did(o) if o.status == Status::NotRun));
     assert!(matches!(&replies[2], Reply::Seen(Observation::Failed(_))));
@@ -681,12 +902,20 @@ fn the_first_failure_stops_the_rest(host: &Backend) {
 }
 
 fn nul_is_refused(host: &Backend) {
-    let answers = host.look([Probe::stat("/a\0b"), Probe::stat("/"), Probe::exec(["echo", "\0"]), Probe::read("")]);
+    let answers = host.look([
+        Probe::stat("/a\0b"),
+        Probe::stat("/"),
+        Probe::exec(["echo", "\0"]),
+        Probe::read(""),
+    ]);
     assert!(matches!(&answers[0], Observation::Failed(text) if text.contains("NUL")));
     assert!(matches!(&answers[1], Observation::Stat(Some(_))));
     assert!(matches!(&answers[2], Observation::Failed(text) if text.contains("NUL")));
     assert!(matches!(&answers[3], Observation::Failed(text) if text.contains("empty")));
-    let outcomes = host.act([write("/tmp/a\0b".to_owned(), ""), write("/nowhere/at/all".to_owned(), "")]);
+    let outcomes = host.act([
+        write("/tmp/a\0b".to_owned(), ""),
+        write("/nowhere/at/all".to_owned(), ""),
+    ]);
     assert!(matches!(&outcomes[0].status, Status::Failed(text) if text.contains("NUL")));
     assert_eq!(outcomes[1].status, Status::NotRun);
 }
@@ -694,12 +923,73 @@ fn nul_is_refused(host: &Backend) {
 fn look_after_acting(host: &Backend) {
     let dir = Scratch::new(host);
     let read = || Step::Probe(Probe::read(dir.at("f")));
-    let steps = vec![read(), Step::Op(write(dir.at("f"), "1")), read(), Step::Op(write(dir.at("f"), "2")), read()];
-    let replies = host.call(Request { steps, ..Request::default() }).unwrap().replies;
+    let steps = vec![
+        read(),
+        Step::Op(write(dir.at("f"), "1")),
+        read(),
+        Step::Op(write(dir.at("f"), "2")),
+        read(),
+    ];
+    let replies = host
+        .call(Request {
+            steps,
+            ..Request::default()
+        })
+        .unwrap()
+        .replies;
     let seen: Vec<_> = replies.iter().step_by(2).collect();
     let content = |text: Option<&str>| Reply::Seen(Observation::Content(text.map(Content::from)));
     assert_eq!(seen, [&content(None), &content(Some("1")), &content(Some("2"))]);
 }
+
+/// What a converged host pays: process ids are consecutive in a namespace of its own, so the last one is their number.
+#[test]
+fn a_batch_of_probes_starts_few_processes() {
+    let mut probes: Vec<Probe> = Vec::new();
+    for n in 0..13 {
+        probes.push(Probe::read(format!(
+            "/proc/sys/vm/{}",
+            ["swappiness", "max_map_count", "none"][n % 3]
+        )));
+    }
+    for name in [
+        "passwd",
+        "group",
+        "hosts",
+        "fstab",
+        "none.conf",
+        "services",
+        "profile",
+        "shells",
+    ] {
+        let path = format!("/etc/{name}");
+        probes.extend([Probe::stat(&path), Probe::stat_follow(&path), Probe::read(&path)]);
+        probes.push(Probe::Hash {
+            path: path.clone(),
+            algorithm: "sha256".to_owned(),
+        });
+        probes.push(Probe::glob(format!("{path}*")));
+    }
+    probes.extend((0..10).map(|n| Probe::stat(format!("/etc/sysctl.d/{n}.conf"))));
+    assert!(probes.len() >= 60);
+    let last = |probes: Vec<Probe>| -> u32 {
+        let host = backend::shell(&["unshare", "--pid", "--fork", "dash"]);
+        let own = Probe::exec(["sh", "-c", "echo $$"]);
+        match host.look(probes.into_iter().chain([own])).pop() {
+            Some(Observation::Exec(result)) => result.stdout.text().trim().parse().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let without = last(Vec::new());
+    // One each: stat, stat -L, head, sha256sum.
+    assert_eq!(last(probes) - without, 4);
+    // And with the time limit's own two; the last is the rm of the temporary files.
+    assert_eq!(without, 3);
+    assert_eq!(last(vec![Probe::Facts]) - without, FACTS_COST);
+}
+
+/// head, id, date, ip three times, hostname and stat with their time limits; uname where the kernel is old.
+const FACTS_COST: u32 = 12;
 
 #[test]
 fn nothing_is_left_behind() {
@@ -713,8 +1003,17 @@ fn nothing_is_left_behind() {
             Step::Op(write(dir.at("f"), "x")),
             Step::Op(Op::exec(["false"], Default::default())),
         ];
-        let replies = host.call(Request { steps, ..Request::default() }).unwrap().replies;
-        assert!(matches!(&replies[1], Reply::Seen(Observation::Exec(r)) if r.stdout.text().contains(".rmqplay.")), "{replies:?}");
+        let replies = host
+            .call(Request {
+                steps,
+                ..Request::default()
+            })
+            .unwrap()
+            .replies;
+        assert!(
+            matches!(&replies[1], Reply::Seen(Observation::Exec(r)) if r.stdout.text().contains(".rmqplay.")),
+            "{replies:?}"
+        );
         assert_eq!(dir.list(), ["f"]);
     }
 }
@@ -723,7 +1022,10 @@ fn nothing_is_left_behind() {
 fn a_host_without_the_tools_is_told_so() {
     let empty = tempfile::tempdir().unwrap();
     let host = backend::with_path(empty.path());
-    let error = host.call(Request { steps: vec![Step::Probe(Probe::stat("/"))], ..Request::default() });
+    let error = host.call(Request {
+        steps: vec![Step::Probe(Probe::stat("/"))],
+        ..Request::default()
+    });
     // sh finds the system's own directories too; only a name that is nowhere is missing.
     assert!(error.is_ok());
     let error = backend::shell(&["/bin/false"]).call(Request::default()).unwrap_err();

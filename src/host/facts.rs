@@ -72,7 +72,10 @@ impl Parts {
                 .and_then(|rest| rest.split_once('/'))
                 .is_some_and(|(pid, rest)| rest == file && pid != "1" && pid.bytes().all(|b| b.is_ascii_digit()))
         };
-        self.0.iter().find(|(path, _)| is_own(path)).map_or(&[], |(_, bytes)| bytes)
+        self.0
+            .iter()
+            .find(|(path, _)| is_own(path))
+            .map_or(&[], |(_, bytes)| bytes)
     }
 }
 

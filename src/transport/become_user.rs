@@ -49,7 +49,11 @@ fn argv(run_as: &RunAs, shell: &str, command: &str, token: &str) -> Vec<String> 
             add(&["sudo"]);
             // We say how it asks.
             let flags = flags(&["-H"]);
-            let kept: Vec<&str> = flags.iter().map(String::as_str).filter(|f| !matches!(*f, "-n" | "-S")).collect();
+            let kept: Vec<&str> = flags
+                .iter()
+                .map(String::as_str)
+                .filter(|f| !matches!(*f, "-n" | "-S"))
+                .collect();
             add(&kept);
             match run_as.password {
                 Some(_) => add(&["-S", "-p", &format!("\n{token} prompt\n")]),
@@ -76,28 +80,62 @@ pub fn classify(run_as: &RunAs, said: &str) -> CallError {
         Method::Su => "su",
     };
     let give = "give it with `--ask-become-pass`, `--become-password-file` or `ansible_become_password`";
-    let mut error = if has(&["unknown user", "does not exist", "No passwd entry", "unknown uid", "no such user"]) {
-        refused(format!("{tool}: there is no user `{user}` on the host"), "check `become_user`")
+    let mut error = if has(&[
+        "unknown user",
+        "does not exist",
+        "No passwd entry",
+        "unknown uid",
+        "no such user",
+    ]) {
+        refused(
+            format!("{tool}: there is no user `{user}` on the host"),
+            "check `become_user`",
+        )
     } else if has(&["not found", "No such file or directory"]) && said.contains(tool) {
         let other = "install it, or set `become_method` to `su` or `sudo`, whichever the host has";
         refused(format!("{tool} is not installed on the host"), other)
-    } else if has(&["must have a tty", "no tty present", "must be run from a terminal", "a terminal is required"]) {
+    } else if has(&[
+        "must have a tty",
+        "no tty present",
+        "must be run from a terminal",
+        "a terminal is required",
+    ]) {
         let help = "take `requiretty` out of sudoers (`Defaults:USER !requiretty`)";
         refused(format!("{tool} wants a terminal (`requiretty`)"), help)
-    } else if has(&["not in the sudoers file", "is not allowed to", "may not run sudo", "not permitted"]) {
+    } else if has(&[
+        "not in the sudoers file",
+        "is not allowed to",
+        "may not run sudo",
+        "not permitted",
+    ]) {
         let help = "allow it in sudoers, or use another `remote_user` or `become_user`";
         refused(format!("the user may not become `{user}` by {tool}"), help)
-    } else if has(&["account is currently not available", "account has expired", "account is locked"]) {
+    } else if has(&[
+        "account is currently not available",
+        "account has expired",
+        "account is locked",
+    ]) {
         let help = "the account has no shell or is locked; `become_method: sudo` needs no shell of it";
         refused(format!("{tool}: the account `{user}` cannot be used"), help)
     } else if has(&["a password is required"])
         || run_as.password.is_none() && has(&["Authentication failure", "incorrect password", "Permission denied"])
     {
-        refused(format!("{tool} wants a password to become `{user}`, and none was given"), give)
-    } else if has(&["incorrect password", "Sorry, try again", "Authentication failure", "no password was provided"]) {
+        refused(
+            format!("{tool} wants a password to become `{user}`, and none was given"),
+            give,
+        )
+    } else if has(&[
+        "incorrect password",
+        "Sorry, try again",
+        "Authentication failure",
+        "no password was provided",
+    ]) {
         refused(format!("wrong password for {tool} to become `{user}`"), give)
     } else if has(&["Permission denied"]) {
-        refused(format!("the user may not become `{user}` by {tool}"), "see which group the host wants for `su`")
+        refused(
+            format!("the user may not become `{user}` by {tool}"),
+            "see which group the host wants for `su`",
+        )
     } else {
         refused(format!("cannot become `{user}` by {tool}"), "")
     };

@@ -138,7 +138,11 @@ async fn drain(stream: &mut (impl AsyncRead + Unpin), said: &mut Vec<u8>) {
 /// Text a terminal can be shown: no control characters but line breaks.
 fn clean(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
-    text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().trim().to_owned()
+    text.chars()
+        .filter(|c| !c.is_control() || *c == '\n')
+        .collect::<String>()
+        .trim()
+        .to_owned()
 }
 
 /// 128 random bits.

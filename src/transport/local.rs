@@ -39,7 +39,11 @@ impl LocalPeer {
         let mut command = Command::new(shell.next().map_or("/bin/sh", String::as_str));
         command.args(shell).envs(self.0.path.iter().map(|path| ("PATH", path)));
         // A batch that is given up is not left to run on.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
         command
     }
 }
@@ -48,8 +52,12 @@ impl Peer for LocalPeer {
     fn call<'a>(&'a mut self, request: &'a Request) -> BoxFuture<'a, Result<Response, CallError>> {
         Box::pin(async move {
             let call = Call::new(request, &self.0.shell.join(" "))?;
-            let mut child = self.command().spawn().map_err(|error| no_shell(&error.to_string(), String::new()))?;
-            let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+            let mut child = self
+                .command()
+                .spawn()
+                .map_err(|error| no_shell(&error.to_string(), String::new()))?;
+            let (Some(stdin), Some(stdout), Some(stderr)) =
+                (child.stdin.take(), child.stdout.take(), child.stderr.take())
             else {
                 return Err(no_shell("its streams are not there", String::new()));
             };

@@ -27,16 +27,35 @@ pub struct Plan<'a> {
 
 #[derive(Debug, PartialEq)]
 pub enum Unit<'a> {
-    Stat { follow: bool, paths: Vec<&'a str> },
-    Read { max: u64, paths: Vec<&'a str> },
-    Hash { algorithm: Algorithm, paths: Vec<&'a str> },
+    Stat {
+        follow: bool,
+        paths: Vec<&'a str>,
+    },
+    Read {
+        max: u64,
+        paths: Vec<&'a str>,
+    },
+    Hash {
+        algorithm: Algorithm,
+        paths: Vec<&'a str>,
+    },
     Glob(&'a str),
-    Exec { argv: &'a [String], timeout_s: u32 },
+    Exec {
+        argv: &'a [String],
+        timeout_s: u32,
+    },
     Facts,
-    Tcp { host: &'a str, port: u16, timeout_s: u32 },
+    Tcp {
+        host: &'a str,
+        port: u16,
+        timeout_s: u32,
+    },
     Op(&'a Op),
     /// Never sent: the reason is the answer. An op stops what follows.
-    Refused { reason: String, op: bool },
+    Refused {
+        reason: String,
+        op: bool,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +221,9 @@ fn strings_of_probe(probe: &Probe) -> Vec<&str> {
 fn strings_of_op(op: &Op) -> Vec<&str> {
     let mut all = Vec::new();
     match op {
-        Op::Put { path, .. } | Op::Remove { path, .. } | Op::Chmod { path, .. } | Op::Touch { path, .. } => all.push(&**path),
+        Op::Put { path, .. } | Op::Remove { path, .. } | Op::Chmod { path, .. } | Op::Touch { path, .. } => {
+            all.push(&**path)
+        }
         Op::Link { path, target, .. } => all.extend([&**path, target]),
         Op::Copy { source, path, .. } => all.extend([&**path, source]),
         Op::MakeDir { path, owner, group, .. } | Op::Chown { path, owner, group, .. } => {
@@ -254,7 +275,10 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     let facts = has(|unit| matches!(unit, Unit::Facts));
     let executes = has(|unit| matches!(unit, Unit::Op(Op::Exec(_) | Op::Write { validate: Some(_), .. })));
 
-    let mut script = Script { text: Vec::new(), marker };
+    let mut script = Script {
+        text: Vec::new(),
+        marker,
+    };
     script.text.extend_from_slice(b"{\n");
     script.functions(PEER);
     if ops {
@@ -330,7 +354,19 @@ fn needs(plan: &Plan) -> Vec<&'static str> {
                 Unit::Facts => &["timeout", "head", "stat", "date", "rm"],
                 Unit::Op(Op::Exec(_)) => &["timeout", "head", "rm", "date", "base64"],
                 Unit::Op(Op::Write { .. } | Op::Copy { .. }) => &[
-                    "base64", "cat", "chmod", "chown", "cp", "date", "head", "mv", "readlink", "rm", "sha256sum", "sync", "timeout",
+                    "base64",
+                    "cat",
+                    "chmod",
+                    "chown",
+                    "cp",
+                    "date",
+                    "head",
+                    "mv",
+                    "readlink",
+                    "rm",
+                    "sha256sum",
+                    "sync",
+                    "timeout",
                 ],
                 Unit::Op(Op::Put { .. }) => &["base64", "cat", "rm"],
                 Unit::Op(Op::MakeDir { .. }) => &["mkdir", "chmod", "chown"],
@@ -413,7 +449,10 @@ impl Script<'_> {
                 self.call("reads", [max.as_str()].iter().chain(paths));
             }
             Unit::Hash { algorithm, paths } => {
-                self.call("hashes", [algorithm.tool(), &algorithm.of_nothing()].iter().chain(paths));
+                self.call(
+                    "hashes",
+                    [algorithm.tool(), &algorithm.of_nothing()].iter().chain(paths),
+                );
             }
             Unit::Glob(pattern) => {
                 self.text.extend_from_slice(b"globbed ");
@@ -536,7 +575,11 @@ fn guard_word(guard: &Option<Guard>) -> &str {
 
 /// A relative path that no tool takes for an option.
 fn rooted(path: &str) -> String {
-    if path.starts_with('/') { path.to_owned() } else { format!("./{path}") }
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("./{path}")
+    }
 }
 
 fn is_identifier(name: &str) -> bool {

@@ -53,7 +53,10 @@ fn private_dir(dir: &Path) -> std::io::Result<()> {
     let found = std::fs::symlink_metadata(dir)?;
     match found.is_dir() && found.uid() == own_uid() && found.mode() & 0o077 == 0 {
         true => Ok(()),
-        false => Err(std::io::Error::other(format!("{} is not a directory of ours alone", dir.display()))),
+        false => Err(std::io::Error::other(format!(
+            "{} is not a directory of ours alone",
+            dir.display()
+        ))),
     }
 }
 
@@ -126,14 +129,20 @@ impl Master {
 
     async fn is_alive(&self) -> bool {
         let check = async { self.session().check().await.is_ok() };
-        self.socket().exists() && tokio::time::timeout(Duration::from_secs(5), check).await.unwrap_or(false)
+        self.socket().exists()
+            && tokio::time::timeout(Duration::from_secs(5), check)
+                .await
+                .unwrap_or(false)
     }
 
     /// The lock under which a master is started.
     async fn turn(&self) -> Option<std::fs::File> {
         let path = self.socket().with_extension("lock");
         let file = std::fs::File::create(path).ok()?;
-        tokio::task::spawn_blocking(move || file.lock().ok().map(|()| file)).await.ok().flatten()
+        tokio::task::spawn_blocking(move || file.lock().ok().map(|()| file))
+            .await
+            .ok()
+            .flatten()
     }
 
     async fn start(&self) -> Result<(), CallError> {
@@ -146,9 +155,13 @@ impl Master {
             .stdout(std::process::Stdio::null())
             .stderr(stderr)
             .kill_on_drop(true);
-        let mut child = ssh
-            .spawn()
-            .map_err(|error| unreachable("cannot run `ssh`", error.to_string(), Some("install an OpenSSH client".to_owned())))?;
+        let mut child = ssh.spawn().map_err(|error| {
+            unreachable(
+                "cannot run `ssh`",
+                error.to_string(),
+                Some("install an OpenSSH client".to_owned()),
+            )
+        })?;
         // ssh's own limit is for each step of each hop; this one is for a server that stops in between.
         let limit = Duration::from_secs(u64::from(self.timeout_s) * 2 + 5);
         let ended = tokio::time::timeout(limit, child.wait()).await;
@@ -179,7 +192,14 @@ impl Master {
         // The first of two settings wins for ssh: what we rely on, then the user's arguments, then our defaults.
         option("BatchMode=yes".to_owned());
         option("ClearAllForwardings=yes".to_owned());
-        option(format!("ControlPersist={}", if target.persist_s == 0 { ORPHAN_S } else { target.persist_s }));
+        option(format!(
+            "ControlPersist={}",
+            if target.persist_s == 0 {
+                ORPHAN_S
+            } else {
+                target.persist_s
+            }
+        ));
         ssh.args(&target.args);
         let mut option = |option: String| {
             ssh.arg("-o").arg(option);
@@ -252,7 +272,10 @@ impl SshPeer {
     async fn open<'s>(&self, session: &'s Session) -> Result<openssh::Child<&'s Session>, openssh::Error> {
         // The login shell may be any; all understand this.
         let mut command = session.raw_command("exec /bin/sh");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().await
     }
 }
@@ -283,13 +306,17 @@ fn unreachable(message: impl Into<String>, said: String, help: Option<String>) -
 fn no_shell(heard: &Heard) -> CallError {
     let mut said = heard.said.clone();
     if said.is_empty() {
-        said = String::from_utf8_lossy(&heard.answer[..heard.answer.len().min(1000)]).trim().to_owned();
+        said = String::from_utf8_lossy(&heard.answer[..heard.answer.len().min(1000)])
+            .trim()
+            .to_owned();
     }
     CallError {
         kind: CallErrorKind::Shell,
         message: "the host's login does not run `/bin/sh`".to_owned(),
         said,
-        help: Some("the user needs a login shell that runs commands; see what `ssh HOST exec /bin/sh -c true` says".to_owned()),
+        help: Some(
+            "the user needs a login shell that runs commands; see what `ssh HOST exec /bin/sh -c true` says".to_owned(),
+        ),
     }
 }
 
@@ -322,7 +349,11 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         };
         let help = format!("if the host was set up anew: ssh-keygen -R '{name}', then make its new key known");
         (CallErrorKind::HostKey, "the host key has changed", help)
-    } else if has(&["Host key verification failed", "No matching host key", "host key is known for"]) {
+    } else if has(&[
+        "Host key verification failed",
+        "No matching host key",
+        "host key is known for",
+    ]) {
         let help = format!(
             "compare its fingerprint and make it known: ssh-keyscan {port}{} >> ~/.ssh/known_hosts; or trust any key: \
              `ansible_host_key_checking: false`",
@@ -330,7 +361,11 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         );
         (CallErrorKind::HostKey, "the host key is not known", help)
     } else if has(&["Permission denied", "Too many authentication failures"]) {
-        (CallErrorKind::Connect, "permission denied", format!("check user and key: ssh -o BatchMode=yes {port}{at} true"))
+        (
+            CallErrorKind::Connect,
+            "permission denied",
+            format!("check user and key: ssh -o BatchMode=yes {port}{at} true"),
+        )
     } else if has(&["Connection refused"]) {
         let help = "is sshd running there, on this port, and does a firewall let it through?".to_owned();
         (CallErrorKind::Connect, "connection refused", help)
@@ -342,10 +377,20 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         (CallErrorKind::Connect, "timed out", help)
     } else if has(&["No route to host", "Network is unreachable"]) {
         (CallErrorKind::Connect, "no route to the host", try_it)
-    } else if has(&["Connection closed by", "Connection reset by", "kex_exchange_identification"]) {
+    } else if has(&[
+        "Connection closed by",
+        "Connection reset by",
+        "kex_exchange_identification",
+    ]) {
         let help = "the server ended it: too many connections at once (`MaxStartups`), or not an ssh port".to_owned();
         (CallErrorKind::Connect, "the host closed the connection", help)
-    } else if has(&["Bad configuration option", "unknown option", "Bad owner or permissions", "command-line line 0", "usage: ssh"]) {
+    } else if has(&[
+        "Bad configuration option",
+        "unknown option",
+        "Bad owner or permissions",
+        "command-line line 0",
+        "usage: ssh",
+    ]) {
         let help = "check ~/.ssh/config and `ansible_ssh_common_args`".to_owned();
         (CallErrorKind::Connect, "ssh does not accept its configuration", help)
     } else {

@@ -125,7 +125,11 @@ struct Wire<'a> {
 
 impl<'a> Wire<'a> {
     fn until(&mut self, end: u8) -> Result<&'a [u8], CallError> {
-        let at = self.rest.iter().position(|&b| b == end).ok_or_else(|| lost("it is cut"))?;
+        let at = self
+            .rest
+            .iter()
+            .position(|&b| b == end)
+            .ok_or_else(|| lost("it is cut"))?;
         let (head, tail) = self.rest.split_at(at);
         self.rest = &tail[1..];
         Ok(head)
@@ -293,7 +297,12 @@ impl<'a> Wire<'a> {
         for (at, _) in flags.iter().enumerate().filter(|(_, f)| **f == b'+') {
             // After the hash comes the name; a backslash before it says that the name is escaped.
             let line = self.until(b'\n')?;
-            let hash: Vec<u8> = line.iter().copied().skip_while(|b| *b == b'\\').take_while(u8::is_ascii_hexdigit).collect();
+            let hash: Vec<u8> = line
+                .iter()
+                .copied()
+                .skip_while(|b| *b == b'\\')
+                .take_while(u8::is_ascii_hexdigit)
+                .collect();
             let hash = String::from_utf8(hash).unwrap_or_default();
             replies[at] = Reply::Seen(Observation::Text(Some(hash)));
         }
@@ -311,7 +320,10 @@ impl<'a> Wire<'a> {
     }
 
     fn facts(&mut self) -> Result<Reply, CallError> {
-        let count: usize = self.expect("facts")?.parse().map_err(|_| lost("a count is no number"))?;
+        let count: usize = self
+            .expect("facts")?
+            .parse()
+            .map_err(|_| lost("a count is no number"))?;
         let names = (0..count).map(|_| self.word()).collect::<Result<Vec<_>, _>>()?;
         let mut parts = BTreeMap::new();
         for name in names {
@@ -409,7 +421,20 @@ fn seconds(text: &str) -> f64 {
 
 /// A line of `F` in `peer.sh`.
 fn stat(line: &str) -> Option<Stat> {
-    let [mode, uid, gid, size, mtime, atime, ctime, inode, dev, nlink, owner, group] = line.split(':').collect::<Vec<_>>()[..]
+    let [
+        mode,
+        uid,
+        gid,
+        size,
+        mtime,
+        atime,
+        ctime,
+        inode,
+        dev,
+        nlink,
+        owner,
+        group,
+    ] = line.split(':').collect::<Vec<_>>()[..]
     else {
         return None;
     };
@@ -424,7 +449,13 @@ fn stat(line: &str) -> Option<Stat> {
         0o140_000 => FileKind::Socket,
         _ => return None,
     };
-    let named = |name: &str| if name == "UNKNOWN" { String::new() } else { name.to_owned() };
+    let named = |name: &str| {
+        if name == "UNKNOWN" {
+            String::new()
+        } else {
+            name.to_owned()
+        }
+    };
     Some(Stat {
         kind,
         mode: mode & 0o7777,

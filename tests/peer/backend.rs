@@ -1,9 +1,7 @@
 //! Back ends of the conformance suite, and what its cases need of this machine.
 
 use rmqplay::host::{Observation, Op, Outcome, Probe, Stat};
-use rmqplay::transport::{
-    CallError, Connection, Connector, LocalConnector, Reply, Request, Response, Step, Target,
-};
+use rmqplay::transport::{CallError, Connection, Connector, LocalConnector, Reply, Request, Response, Step, Target};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -54,7 +52,11 @@ pub fn busybox() -> Backend {
         let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("busybox");
         std::fs::create_dir_all(&dir).unwrap();
         let busybox = PathBuf::from("/bin/busybox");
-        let list = Command::new(&busybox).arg("--list").output().expect("busybox is installed").stdout;
+        let list = Command::new(&busybox)
+            .arg("--list")
+            .output()
+            .expect("busybox is installed")
+            .stdout;
         for applet in String::from_utf8(list).unwrap().lines().chain(["busybox"]) {
             match std::os::unix::fs::symlink(&busybox, dir.join(applet)) {
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{applet}: {error}"),
@@ -85,7 +87,10 @@ pub fn ssh() -> Backend {
 
 impl Backend {
     pub fn call(&self, request: Request) -> Result<Response, CallError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
         runtime.block_on(async {
             let mut peer = self.connector.connect(&self.target).await?;
             let response = peer.call(&request).await;
@@ -96,7 +101,12 @@ impl Backend {
 
     pub fn look(&self, probes: impl IntoIterator<Item = Probe>) -> Vec<Observation> {
         let steps = probes.into_iter().map(Step::Probe).collect();
-        let response = self.call(Request { steps, ..Request::default() }).unwrap();
+        let response = self
+            .call(Request {
+                steps,
+                ..Request::default()
+            })
+            .unwrap();
         let seen = |reply| match reply {
             Reply::Seen(observation) => observation,
             Reply::Did(outcome) => panic!("{outcome:?} for a probe"),
@@ -106,7 +116,12 @@ impl Backend {
 
     pub fn act(&self, ops: impl IntoIterator<Item = Op>) -> Vec<Outcome> {
         let steps = ops.into_iter().map(Step::Op).collect();
-        let response = self.call(Request { steps, ..Request::default() }).unwrap();
+        let response = self
+            .call(Request {
+                steps,
+                ..Request::default()
+            })
+            .unwrap();
         let did = |reply| match reply {
             Reply::Did(outcome) => outcome,
             Reply::Seen(observation) => panic!("{observation:?} for an op"),
@@ -155,7 +170,9 @@ impl Scratch {
 
     pub fn list(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.0.path()).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -170,7 +187,12 @@ impl Mount {
     }
 
     pub fn tmpfs(to: &Path, size: &str) -> Mount {
-        Mount::new(Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"]).arg(to), to)
+        Mount::new(
+            Command::new("mount")
+                .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+                .arg(to),
+            to,
+        )
     }
 
     fn new(mount: &mut Command, to: &Path) -> Mount {
@@ -196,7 +218,9 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 /// A process that is not a zombie.
 pub fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
+    stat.rsplit(')')
+        .next()
+        .is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with('Z'))
 }
 
 pub fn end(pid: &str) {
@@ -214,6 +238,15 @@ pub fn xattr(path: &Path) -> String {
 }
 
 fn python(program: &str, path: &Path) -> String {
-    let output = Command::new("python3").args(["-c", program]).arg(path).output().expect("python3 is installed");
-    String::from_utf8_lossy(if output.status.success() { &output.stdout } else { &output.stderr }).into_owned()
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(path)
+        .output()
+        .expect("python3 is installed");
+    String::from_utf8_lossy(if output.status.success() {
+        &output.stdout
+    } else {
+        &output.stderr
+    })
+    .into_owned()
 }

@@ -37,7 +37,7 @@ impl Sshd {
         std::fs::write(at("sshd_config"), text).unwrap();
         // Ends with this process, however that ends: statics are not dropped.
         let child = Command::new("sh")
-            .args(["-c", "/usr/sbin/sshd -D -f \"$1/sshd_config\" -E \"$1/log\" </dev/null & echo $! >\"$1/pid\"; read -r _; kill $!"])
+            .args(["-c", "/usr/sbin/sshd -D -f \"$1/sshd_config\" -E \"$1/log\" </dev/null & echo $! >\"$1/pid\"; read -r _; kill $!; rm -rf \"$1\""])
             .arg("sh")
             .arg(dir.path())
             .stdin(Stdio::piped())
@@ -49,7 +49,11 @@ impl Sshd {
         sshd.know(&sshd.path("host_key.pub"));
         let begin = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(30), "sshd does not listen (is it installed, is this root?): {}", sshd.log());
+            assert!(
+                begin.elapsed() < Duration::from_secs(30),
+                "sshd does not listen (is it installed, is this root?): {}",
+                sshd.log()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         sshd
@@ -91,7 +95,18 @@ impl Sshd {
 
     pub fn target(&self) -> SshTarget {
         let known = format!("UserKnownHostsFile={}", self.path("known_hosts").display());
-        let args = ["-F", "/dev/null", "-o", &known, "-o", "GlobalKnownHostsFile=/dev/null", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"];
+        let args = [
+            "-F",
+            "/dev/null",
+            "-o",
+            &known,
+            "-o",
+            "GlobalKnownHostsFile=/dev/null",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "IdentityAgent=none",
+        ];
         SshTarget {
             address: "127.0.0.1".to_owned(),
             port: Some(self.port),
@@ -117,11 +132,18 @@ pub fn target(ssh: SshTarget) -> Target {
 }
 
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 fn key_pair(path: &Path) {
-    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(path).status();
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(path)
+        .status();
     assert!(made.expect("ssh-keygen is installed").success());
 }
 

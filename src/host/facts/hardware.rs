@@ -37,7 +37,9 @@ pub fn processors(parts: &Parts, facts: &mut Facts) {
     let mut sockets = BTreeSet::new();
     let (mut cores, mut siblings) = (None, None);
     for line in parts.text("/proc/cpuinfo").lines() {
-        let Some((key, value)) = line.split_once(':') else { continue };
+        let Some((key, value)) = line.split_once(':') else {
+            continue;
+        };
         let value = value.trim();
         match key.trim() {
             "processor" | "Processor" => {
@@ -53,11 +55,18 @@ pub fn processors(parts: &Parts, facts: &mut Facts) {
             _ => {}
         }
     }
-    let count = if sockets.is_empty() { logical } else { sockets.len() as u64 };
+    let count = if sockets.is_empty() {
+        logical
+    } else {
+        sockets.len() as u64
+    };
     let cores = cores.filter(|cores| *cores > 0).unwrap_or(1);
     let threads = siblings.map_or(1, |siblings| (siblings / cores).max(1));
     let status = String::from_utf8_lossy(parts.own("status"));
-    let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).map(count_of);
+    let allowed = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .map(count_of);
     facts.insert("processor".into(), json!(list));
     facts.insert("processor_count".into(), json!(count));
     facts.insert("processor_cores".into(), json!(cores));
@@ -70,7 +79,13 @@ pub fn processors(parts: &Parts, facts: &mut Facts) {
 fn count_of(list: &str) -> u64 {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        Some(last.trim().parse::<u64>().ok()?.checked_sub(first.trim().parse().ok()?)? + 1)
+        Some(
+            last.trim()
+                .parse::<u64>()
+                .ok()?
+                .checked_sub(first.trim().parse().ok()?)?
+                + 1,
+        )
     };
     list.trim().split(',').filter_map(range).sum()
 }
@@ -82,7 +97,11 @@ pub fn mounts(parts: &Parts, facts: &mut Facts) {
         .lines()
         .filter_map(|line| {
             let mut words = line.splitn(8, ' ');
-            let numbers = words.by_ref().take(7).map(|word| word.parse().ok()).collect::<Option<Vec<u64>>>()?;
+            let numbers = words
+                .by_ref()
+                .take(7)
+                .map(|word| word.parse().ok())
+                .collect::<Option<Vec<u64>>>()?;
             Some((words.next()?, numbers))
         })
         .collect();
@@ -98,7 +117,9 @@ pub fn mounts(parts: &Parts, facts: &mut Facts) {
     let mut list = Vec::new();
     for line in parts.text("/proc/mounts").lines() {
         let fields: Vec<String> = line.split(' ').map(unescaped).collect();
-        let [device, mount, fstype, options, ..] = &fields[..] else { continue };
+        let [device, mount, fstype, options, ..] = &fields[..] else {
+            continue;
+        };
         if fstype == "none" || !(device.starts_with('/') || device.contains(":/")) {
             continue;
         }
@@ -153,9 +174,14 @@ pub fn devices(parts: &Parts, facts: &mut Facts) {
     let mut devices = Map::new();
     for name in parts.names_below(BLOCK) {
         let at = |file: &str| format!("{BLOCK}{name}/{file}");
-        let Some(sectors) = parts.text(&at("size")).parse::<u64>().ok() else { continue };
+        let Some(sectors) = parts.text(&at("size")).parse::<u64>().ok() else {
+            continue;
+        };
         let scheduler = parts.text(&at("queue/scheduler"));
-        let chosen = scheduler.split_once('[').and_then(|(_, rest)| rest.split_once(']')).map_or("", |(name, _)| name);
+        let chosen = scheduler
+            .split_once('[')
+            .and_then(|(_, rest)| rest.split_once(']'))
+            .map_or("", |(name, _)| name);
         let sector = parts
             .some(&at("queue/logical_block_size"))
             .or(parts.some(&at("queue/hw_sector_size")))

@@ -15,10 +15,16 @@ pub fn all(parts: &Parts, facts: &mut Facts) {
     for line in parts.text("addr").lines() {
         // 2: eth0    inet 10.0.0.2/24 brd 10.0.0.255 scope global eth0\       valid_lft forever preferred_lft forever
         let words: Vec<&str> = line.split_whitespace().collect();
-        let [_, name, family, address, rest @ ..] = &words[..] else { continue };
-        let (address, prefix) = address.split_once('/').unwrap_or((address, if *family == "inet" { "32" } else { "128" }));
+        let [_, name, family, address, rest @ ..] = &words[..] else {
+            continue;
+        };
+        let (address, prefix) = address
+            .split_once('/')
+            .unwrap_or((address, if *family == "inet" { "32" } else { "128" }));
         let after = |word: &str| rest.iter().skip_while(|w| **w != word).nth(1).copied();
-        let Some(Value::Object(device)) = interfaces.get_mut(*name) else { continue };
+        let Some(Value::Object(device)) = interfaces.get_mut(*name) else {
+            continue;
+        };
         match *family {
             "inet" => {
                 if !address.starts_with("127.") {
@@ -47,8 +53,14 @@ pub fn all(parts: &Parts, facts: &mut Facts) {
             _ => {}
         }
     }
-    facts.insert("default_ipv4".into(), default_route(parts.text("route4"), &interfaces, "ipv4"));
-    facts.insert("default_ipv6".into(), default_route(parts.text("route6"), &interfaces, "ipv6"));
+    facts.insert(
+        "default_ipv4".into(),
+        default_route(parts.text("route4"), &interfaces, "ipv4"),
+    );
+    facts.insert(
+        "default_ipv6".into(),
+        default_route(parts.text("route6"), &interfaces, "ipv6"),
+    );
     facts.insert("all_ipv4_addresses".into(), json!(v4));
     facts.insert("all_ipv6_addresses".into(), json!(v6));
     facts.insert("interfaces".into(), json!(interfaces.keys().collect::<Vec<_>>()));
@@ -62,7 +74,10 @@ fn device(parts: &Parts, name: &str) -> Value {
     let mut device = Map::new();
     device.insert("device".into(), json!(name));
     device.insert("active".into(), json!(parts.text(&file("operstate")) != "down"));
-    if let Some(address) = parts.some(&file("address")).filter(|address| *address != "00:00:00:00:00:00") {
+    if let Some(address) = parts
+        .some(&file("address"))
+        .filter(|address| *address != "00:00:00:00:00:00")
+    {
         device.insert("macaddress".into(), json!(address));
     }
     if let Ok(mtu) = parts.text(&file("mtu")).parse::<u64>() {
@@ -94,7 +109,9 @@ fn device(parts: &Parts, name: &str) -> Value {
 fn ipv4(address: &str, prefix: &str, broadcast: &str) -> Value {
     let bits: u32 = prefix.parse().unwrap_or(32);
     let mask = u32::MAX.checked_shl(32 - bits.min(32)).unwrap_or(0);
-    let network = address.parse::<Ipv4Addr>().map(|address| Ipv4Addr::from(u32::from(address) & mask).to_string());
+    let network = address
+        .parse::<Ipv4Addr>()
+        .map(|address| Ipv4Addr::from(u32::from(address) & mask).to_string());
     json!({
         "address": address,
         "prefix": prefix,
@@ -126,13 +143,17 @@ fn default_route(route: &str, interfaces: &Map<String, Value>, family: &str) -> 
     if family == "ipv4" {
         found.insert("alias".into(), json!(name));
     }
-    let secondaries = device.and_then(|device| device.get("ipv4_secondaries")).and_then(Value::as_array);
+    let secondaries = device
+        .and_then(|device| device.get("ipv4_secondaries"))
+        .and_then(Value::as_array);
     let addresses: Vec<&Value> = match device.and_then(|device| device.get(family)) {
         Some(Value::Array(list)) => list.iter().collect(),
         Some(one) => std::iter::once(one).chain(secondaries.into_iter().flatten()).collect(),
         None => Vec::new(),
     };
-    let mine = addresses.into_iter().find(|entry| entry.get("address").and_then(Value::as_str) == Some(source));
+    let mine = addresses
+        .into_iter()
+        .find(|entry| entry.get("address").and_then(Value::as_str) == Some(source));
     if let Some(Value::Object(mine)) = mine {
         found.extend(mine.clone());
     }

@@ -28,7 +28,9 @@ const DISTRIBUTIONS: &[(&str, &str, &str)] = &[
 ];
 
 pub fn distribution(parts: &Parts, facts: &mut Facts) {
-    let release = parts.some("/etc/os-release").unwrap_or_else(|| parts.text("/usr/lib/os-release"));
+    let release = parts
+        .some("/etc/os-release")
+        .unwrap_or_else(|| parts.text("/usr/lib/os-release"));
     let release = assignments(release);
     let get = |key: &str| release.get(key).map(String::as_str).unwrap_or_default();
     let id = get("ID");
@@ -39,12 +41,19 @@ pub fn distribution(parts: &Parts, facts: &mut Facts) {
         None => (get("NAME"), get("NAME")),
     };
     // The names in brackets: `Debian GNU/Linux 12 (bookworm)`, `Rocky Linux release 9.4 (Blue Onyx)`.
-    let bracketed = |text: &str| text.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(name, _)| name.to_owned());
+    let bracketed = |text: &str| {
+        text.split_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .map(|(name, _)| name.to_owned())
+    };
     let red_hat = parts.text("/etc/redhat-release");
     let version_file = match id {
         "debian" => parts.text("/etc/debian_version"),
         "alpine" => parts.text("/etc/alpine-release"),
-        _ => red_hat.split(' ').find(|word| word.starts_with(|c: char| c.is_ascii_digit())).unwrap_or_default(),
+        _ => red_hat
+            .split(' ')
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            .unwrap_or_default(),
     };
     let version = match version_file.starts_with(|c: char| c.is_ascii_digit()) {
         true => version_file,
@@ -52,7 +61,9 @@ pub fn distribution(parts: &Parts, facts: &mut Facts) {
     };
     let codename = match (family, get("VERSION_CODENAME")) {
         ("RedHat", _) if red_hat.contains("Stream") => "Stream".to_owned(),
-        ("RedHat", _) => bracketed(red_hat).or_else(|| bracketed(get("VERSION"))).unwrap_or_else(|| "NA".to_owned()),
+        ("RedHat", _) => bracketed(red_hat)
+            .or_else(|| bracketed(get("VERSION")))
+            .unwrap_or_else(|| "NA".to_owned()),
         (_, "") => bracketed(get("VERSION")).unwrap_or_else(|| "NA".to_owned()),
         (_, codename) => codename.to_owned(),
     };
@@ -68,7 +79,9 @@ pub fn distribution(parts: &Parts, facts: &mut Facts) {
 }
 
 pub fn kernel(parts: &Parts, facts: &mut Facts) {
-    let machine = parts.some("/proc/sys/kernel/arch").unwrap_or_else(|| parts.text("machine"));
+    let machine = parts
+        .some("/proc/sys/kernel/arch")
+        .unwrap_or_else(|| parts.text("machine"));
     let architecture = match machine {
         "i386" | "i486" | "i586" | "i686" => "i386",
         other => other,
@@ -97,7 +110,12 @@ pub fn kernel(parts: &Parts, facts: &mut Facts) {
         None => (word.clone(), json!(true)),
     });
     facts.insert("cmdline".into(), Value::Object(cmdline.collect()));
-    if let Some(uptime) = parts.text("/proc/uptime").split('.').next().and_then(|s| s.parse::<u64>().ok()) {
+    if let Some(uptime) = parts
+        .text("/proc/uptime")
+        .split('.')
+        .next()
+        .and_then(|s| s.parse::<u64>().ok())
+    {
         facts.insert("uptime_seconds".into(), json!(uptime));
     }
 }
@@ -109,10 +127,15 @@ fn fqdn<'a>(parts: &'a Parts, nodename: &'a str) -> &'a str {
         return resolved;
     }
     let lines = || {
-        let lines = parts.text("/etc/hosts").lines().map(|line| line.split('#').next().unwrap_or_default());
+        let lines = parts
+            .text("/etc/hosts")
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default());
         lines.map(|line| line.split_whitespace().collect::<Vec<_>>())
     };
-    let address = lines().find(|words| words.iter().skip(1).any(|name| *name == nodename)).map(|words| words[0]);
+    let address = lines()
+        .find(|words| words.iter().skip(1).any(|name| *name == nodename))
+        .map(|words| words[0]);
     let named = address.and_then(|address| lines().find(|words| words.first() == Some(&address)));
     let named = named.unwrap_or_default();
     let full = named.iter().skip(1).find(|name| name.contains('.'));
@@ -129,7 +152,10 @@ pub fn user(parts: &Parts, facts: &mut Facts) {
         facts.insert("user_id".into(), json!(name));
         facts.insert("user_uid".into(), json!(uid));
         facts.insert("user_gid".into(), json!(gid));
-        let line = parts.text("/etc/passwd").lines().find(|line| line.split(':').next() == Some(name));
+        let line = parts
+            .text("/etc/passwd")
+            .lines()
+            .find(|line| line.split(':').next() == Some(name));
         let fields: Vec<&str> = line.unwrap_or_default().split(':').collect();
         if let [_, _, _, _, gecos, dir, shell] = fields[..] {
             facts.insert("user_gecos".into(), json!(gecos));
@@ -155,12 +181,34 @@ pub fn user(parts: &Parts, facts: &mut Facts) {
 
 pub fn date_time(parts: &Parts, facts: &mut Facts) {
     let fields: Vec<&str> = parts.text("date").split('|').collect();
-    let [moment, zone, offset, date, hour, minute, second, weekday, number, _, week, _, _] = fields[..] else {
+    let [
+        moment,
+        zone,
+        offset,
+        date,
+        hour,
+        minute,
+        second,
+        weekday,
+        number,
+        _,
+        week,
+        _,
+        _,
+    ] = fields[..]
+    else {
         return;
     };
     let (epoch, fraction) = moment.split_once('.').unwrap_or((moment, ""));
-    let micros = fraction.get(..6).filter(|f| f.bytes().all(|b| b.is_ascii_digit())).unwrap_or("000000");
-    let Some(utc) = epoch.parse().ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok()) else {
+    let micros = fraction
+        .get(..6)
+        .filter(|f| f.bytes().all(|b| b.is_ascii_digit()))
+        .unwrap_or("000000");
+    let Some(utc) = epoch
+        .parse()
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+    else {
         return;
     };
     let utc = utc.strftime("%Y-%m-%dT%H:%M:%S").to_string();
@@ -194,7 +242,9 @@ const PACKAGE_MANAGERS: &[(&str, &str, &str)] = &[
 
 pub fn managers(parts: &Parts, facts: &mut Facts) {
     let family = facts.get("os_family").and_then(Value::as_str).unwrap_or_default();
-    let own = PACKAGE_MANAGERS.iter().find(|(of, path, _)| *of == family && parts.exists(path));
+    let own = PACKAGE_MANAGERS
+        .iter()
+        .find(|(of, path, _)| *of == family && parts.exists(path));
     let any = || PACKAGE_MANAGERS.iter().find(|(_, path, _)| parts.exists(path));
     let packages = own.or_else(any).map_or("unknown", |(_, _, name)| *name);
 
@@ -249,7 +299,9 @@ pub fn virtualization(parts: &Parts, facts: &mut Facts) {
     let dmi = |name: &str| parts.text(&format!("/sys/class/dmi/id/{name}"));
     let (product, vendor, bios) = (dmi("product_name"), dmi("sys_vendor"), dmi("bios_vendor"));
     let init = parts.0.get("/proc/1/environ").map_or(&[][..], Vec::as_slice);
-    let container = init.split(|&b| b == 0).find_map(|pair| pair.strip_prefix(b"container="));
+    let container = init
+        .split(|&b| b == 0)
+        .find_map(|pair| pair.strip_prefix(b"container="));
     let cgroup = parts.text("/proc/1/cgroup");
     let guest = if parts.exists("/.dockerenv") || parts.exists("/.dockerinit") || cgroup.contains("/docker") {
         Some("docker")
@@ -281,7 +333,12 @@ pub fn virtualization(parts: &Parts, facts: &mut Facts) {
     } else {
         None
     };
-    let module = |name: &str| parts.text("/proc/modules").lines().any(|line| line.split(' ').next() == Some(name));
+    let module = |name: &str| {
+        parts
+            .text("/proc/modules")
+            .lines()
+            .any(|line| line.split(' ').next() == Some(name))
+    };
     let (kind, role) = match guest {
         Some(kind) => (kind, "guest"),
         None if module("kvm") || parts.exists("/dev/kvm") => ("kvm", "host"),
@@ -313,7 +370,9 @@ pub fn local(parts: &Parts, facts: &mut Facts) {
     const DIR: &str = "/etc/ansible/facts.d/";
     let mut local = Map::new();
     for file in parts.names_below(DIR) {
-        let Some(name) = file.strip_suffix(".fact") else { continue };
+        let Some(name) = file.strip_suffix(".fact") else {
+            continue;
+        };
         let path = format!("{DIR}{file}");
         let value = if parts.has(&path) {
             let text = parts.text(&path);
