@@ -11,6 +11,8 @@ const NETWORK: &str = "10.231.0.0/24";
 /// This machine, as the nodes see it.
 pub(super) const GATEWAY: &str = "10.231.0.1";
 const TABLE: &str = "rmqplay_lab";
+/// The comment by which rules in chains of others are found again.
+const RULE: &str = "rmqplay-lab";
 /// Network namespaces of nodes are called `rmqlab-NODE`.
 pub(super) const NAMESPACE_PREFIX: &str = "rmqlab-";
 
@@ -33,7 +35,8 @@ pub(super) fn up() -> Result<(), Diagnostic> {
          type nat hook postrouting priority 100; policy accept;\n    \
          ip saddr {NETWORK} oifname != \"{BRIDGE}\" masquerade\n  }}\n}}\n"
     );
-    run_with("nft", &["-f", "-"], &rules).map(drop)
+    run_with("nft", &["-f", "-"], &rules)?;
+    open_forwarding()
 }
 
 /// Nodes are gone already.
@@ -44,7 +47,37 @@ pub(super) fn down() -> Result<(), Diagnostic> {
     if succeeds("nft", &["list", "table", "ip", TABLE]) {
         run("nft", &["delete", "table", "ip", TABLE])?;
     }
+    close_forwarding()
+}
+
+/// Docker and ufw drop what they do not know in the chain all forwarded packets pass, and a table of our own cannot
+/// overrule a drop: two rules of ours go first in theirs.
+fn open_forwarding() -> Result<(), Diagnostic> {
+    close_forwarding()?;
+    let chain = run("nft", &["list", "chain", "ip", "filter", "FORWARD"]).unwrap_or_default();
+    if chain.contains("policy drop") {
+        for direction in ["iifname", "oifname"] {
+            let rule = format!("insert rule ip filter FORWARD {direction} \"{BRIDGE}\" accept comment \"{RULE}\"\n");
+            run_with("nft", &["-f", "-"], &rule)?;
+        }
+    }
     Ok(())
+}
+
+fn close_forwarding() -> Result<(), Diagnostic> {
+    let chain = run("nft", &["--handle", "list", "chain", "ip", "filter", "FORWARD"]).unwrap_or_default();
+    for handle in own_rules(&chain) {
+        run("nft", &["delete", "rule", "ip", "filter", "FORWARD", "handle", handle])?;
+    }
+    Ok(())
+}
+
+/// The handles of the rules that are ours in what `nft --handle list chain` prints.
+fn own_rules(chain: &str) -> impl Iterator<Item = &str> {
+    chain
+        .lines()
+        .filter(|rule| rule.contains(&format!("comment \"{RULE}\"")))
+        .filter_map(|rule| rule.rsplit_once("# handle ").map(|(_, handle)| handle.trim()))
 }
 
 impl Node {
@@ -112,4 +145,17 @@ impl Node {
 
 fn interface_exists(name: &str) -> bool {
     Utf8Path::new("/sys/class/net").join(name).exists()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_own_rules_are_taken_back() {
+        let chain = "table ip filter {\n\tchain FORWARD { # handle 1\n\t\ttype filter hook forward priority filter; policy drop;\n\
+            \t\tiifname \"rmqlab0\" accept comment \"rmqplay-lab\" # handle 14\n\
+            \t\tiifname \"docker0\" accept # handle 5\n\t\toifname \"rmqlab0\" accept comment \"rmqplay-lab\" # handle 13\n\t}\n}\n";
+        assert_eq!(own_rules(chain).collect::<Vec<_>>(), ["14", "13"]);
+    }
 }

@@ -103,7 +103,7 @@ fn traces() -> Vec<String> {
         String::from_utf8(output.stdout).unwrap()
     };
     look("loop device", output("losetup", &["--list"]), "rmqplay-lab");
-    look("firewall", output("nft", &["list", "tables"]), "rmqplay");
+    look("firewall", output("nft", &["list", "ruleset"]), "rmqplay");
     look(
         "process",
         output("ps", &["-e", "-o", "stat,args"]),
