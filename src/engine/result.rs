@@ -43,7 +43,9 @@ impl ItemOutcome {
             skipped,
             ..ItemOutcome::default()
         };
+        let pending = report.pending.clone();
         outcome.absorb(report);
+        outcome.warnings.extend(pending);
         outcome
     }
 
