@@ -60,6 +60,7 @@ pub fn of(
         produced: Produced::default(),
         chain: Vec::new(),
         role: None,
+        search: Arc::default(),
         local: Arc::new(
             local
                 .iter()

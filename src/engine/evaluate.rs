@@ -432,7 +432,7 @@ impl Context<'_> {
 
 /// The directories a task's relative paths start from, first to last: its role, that role's tasks, the directory
 /// of its file, the playbook's.
-fn search_directories(task: &Task, playbook: &str) -> Vec<String> {
+pub fn search_directories(task: &Task, playbook: &str) -> Vec<String> {
     let directory = |path: &str| match path.rsplit_once('/') {
         Some(("", _)) => "/".to_owned(),
         Some((directory, _)) => directory.to_owned(),
@@ -526,7 +526,7 @@ impl Prepare for Context<'_> {
             local: Arc::new(local),
             ..(*self.evaluation.scope).clone()
         });
-        let search = search_directories(self.task, &self.evaluation.play.play.path);
+        let search = self.evaluation.scope.search.clone();
         shared
             .templar
             .file(&path, &text, options, &search, &scope)

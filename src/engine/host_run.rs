@@ -11,7 +11,7 @@
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
-use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered};
+use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
 use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
 use crate::engine::overlay::Overlay;
@@ -1371,6 +1371,7 @@ pub fn scope(
         produced,
         chain,
         role: task.and_then(|t| t.role.clone()),
+        search: task.map_or_else(Default::default, |t| Arc::new(search_directories(t, &play.play.path))),
         local: Arc::default(),
         hostvars: Some(HostVars {
             board: board.clone(),

@@ -69,6 +69,8 @@ pub struct TaskScope {
     /// Keywords around the task, outermost first; the play's own is left out (it is in `host.high`).
     pub chain: Vec<Arc<Common>>,
     pub role: Option<Arc<Role>>,
+    /// Where relative paths start from, first to last: `ansible_search_path`.
+    pub search: Arc<Vec<String>>,
     /// `item`, `ansible_loop`, `index_var`..., `ansible_failed_task`: data.
     pub local: Arc<HashMap<String, Arc<Value>>>,
     pub hostvars: Option<HostVars>,
@@ -101,6 +103,9 @@ impl Scope for TaskScope {
                 if let Some(hostvars) = &self.hostvars {
                     return Found::Scope(Arc::new(hostvars.clone()));
                 }
+            }
+            "ansible_search_path" => {
+                return Found::Data(Arc::new(Value::from(self.search.to_vec())));
             }
             "role_path" | "role_name" | "ansible_role_name" => {
                 if let Some(role) = &self.role {
@@ -333,6 +338,7 @@ impl Blackboard {
             produced,
             chain: Vec::new(),
             role: None,
+            search: Arc::default(),
             local: Arc::default(),
             hostvars: Some(HostVars {
                 board: board.clone(),

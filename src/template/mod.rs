@@ -501,6 +501,18 @@ impl Templar {
         }
     }
 
+    /// Everything a program has for the templates to read: syntax, unknown filters, tests and lookups.
+    pub fn check_program(&self, program: &crate::language::Program) -> Vec<Diagnostic> {
+        use crate::language::expressions::{Expression, expressions};
+        let found = expressions(program)
+            .into_iter()
+            .flat_map(|expression| match expression {
+                Expression::Condition(node) => self.check_condition(node),
+                Expression::Value(node) => self.check(node),
+            });
+        found.collect()
+    }
+
     /// The same for a template file that is in the source map.
     pub fn check_file(&self, file: FileId, options: &FileOptions) -> Vec<Diagnostic> {
         let Some(source) = self.inner.sources.get(file) else {
