@@ -1,6 +1,8 @@
 //! The real binary, under full control of its environment: help, usage errors, exit codes, answers of the
 //! commands that touch no host.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 #[path = "cli/environment.rs"]
 mod environment;
 #[path = "cli/files.rs"]

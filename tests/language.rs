@@ -2,6 +2,8 @@
 
 #[path = "language/keywords.rs"]
 mod keywords;
+#[path = "language/listing.rs"]
+mod listing;
 #[path = "language/oracle.rs"]
 mod oracle;
 #[path = "language/scalars.rs"]

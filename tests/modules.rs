@@ -142,7 +142,7 @@ fn run(path: &Path) -> Result<()> {
     let action = coerce(spec, &case.args).and_then(|args| prepare(&args, &controller).map_err(|e| vec![e]));
     let mut failures = Vec::new();
     let actual = match action {
-        Err(errors) => json!({ "bad_args": errors.iter().map(|e| arg_error(e)).collect::<Vec<_>>() }),
+        Err(errors) => json!({ "bad_args": errors.iter().map(arg_error).collect::<Vec<_>>() }),
         Ok(action) => {
             let (looks, answer) = decide(action.as_ref(), &host);
             let mut actual = describe(&answer, looks, &host);
@@ -588,7 +588,7 @@ impl Host {
                     group,
                     ..
                 } => {
-                    let mut entry = node(tree, path).unwrap_or_else(|| directory());
+                    let mut entry = node(tree, path).unwrap_or_else(directory);
                     own(&mut entry, owner, group);
                     entry.stat.mode = mode.unwrap_or(entry.stat.mode);
                     tree.insert(path.clone(), entry);
@@ -948,6 +948,19 @@ impl Prepare for Controller<'_> {
             return Err(ArgError::new("src", format!("there is no directory `{src}`")));
         }
         Ok((format!("files/{src}"), names))
+    }
+    fn mode(&self, src: &str, template: bool) -> std::result::Result<u32, ArgError> {
+        let there = if template {
+            self.0.templates.contains_key(src)
+        } else {
+            self.0.files.contains_key(src)
+        };
+        // Not the mode of new files, so that it shows.
+        if there {
+            Ok(0o640)
+        } else {
+            Err(ArgError::new("src", format!("there is no file `{src}`")))
+        }
     }
     fn template(
         &self,

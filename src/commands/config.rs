@@ -146,7 +146,7 @@ impl Reader<'_> {
         let keys: Vec<String> = KEYS.iter().map(|k| format!("`{k}`")).collect();
         let mut diagnostic = Diagnostic::error(Code::CONFIG, format!("unknown key `{key}` in `{FILE_NAME}`"))
             .at(span, "not a setting")
-            .note(format!("there are {}", keys.join(", ")));
+            .note(format!("the settings are {}", keys.join(", ")));
         if let Some(similar) = similar_name(key, KEYS.iter().copied()) {
             diagnostic = diagnostic.fix("a setting with a similar name exists", span, similar);
         }

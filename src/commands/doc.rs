@@ -154,7 +154,12 @@ fn facts(arg: &ArgSpec) -> String {
         facts.push("required".to_owned());
     }
     if let Some(default) = arg.default {
-        facts.push(format!("default {}", if default.is_empty() { "\"\"" } else { default }));
+        let plain = !default.is_empty() && !default.contains(|c: char| c.is_whitespace() || c.is_control());
+        facts.push(if plain {
+            format!("default {default}")
+        } else {
+            format!("default {default:?}")
+        });
     }
     if !arg.choices.is_empty() {
         facts.push(format!("one of {}", arg.choices.join(", ")));
@@ -259,4 +264,139 @@ fn fill(text: &str, indent: usize, columns: usize) -> String {
         let _ = writeln!(out, "{}", line.trim_end());
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use insta::assert_snapshot;
+
+    static SPEC: ModuleSpec = ModuleSpec {
+        name: "knob",
+        aliases: &["acme.tools.knob", "dial"],
+        summary: "Turns a knob",
+        description: "Turns a knob of the host, which takes a while to describe, so that this paragraph needs two \
+                      lines.\n\nIt\ndecides:\n- by what is live\n- by what is in the file, and this item is long \
+                      enough to be broken too, with a hanging indent\n",
+        args: &[
+            ArgSpec::new("name", ArgKind::Str, "Which knob.")
+                .required()
+                .aliases(&["key"]),
+            ArgSpec::new("state", ArgKind::Str, "Whether it is there.")
+                .default("present")
+                .choices(&["present", "absent"]),
+            ArgSpec::new("password", ArgKind::Str, "Never shown.").secret(),
+        ],
+        free_form: Some("name"),
+        open: false,
+        returns: &[("value", "What the knob says"), ("previous", "What it said")],
+        examples: "- name: turn it\n  knob:\n    name: volume\n\n- knob: balance\n",
+        local: true,
+        kind: Kind::Control,
+        ahead: crate::modules::no_guess,
+    };
+
+    #[test]
+    fn a_page_has_everything_the_specification_has() {
+        assert_snapshot!(page(&SPEC, &Palette::default(), 80), @r"
+        knob: Turns a knob
+        also called acme.tools.knob, dial
+
+        Turns a knob of the host, which takes a while to describe, so that this
+        paragraph needs two lines.
+
+        It decides:
+        - by what is live
+        - by what is in the file, and this item is long enough to be broken too, with a
+          hanging indent
+
+        Arguments
+          name  string; required; also key
+              Which knob.
+          state  string; default present; one of present, absent
+              Whether it is there.
+          password  string; secret, never shown
+              Never shown.
+
+        Free form: `knob: TEXT` is `knob: { name: TEXT }`.
+
+        Returns, besides changed, failed, msg and diff
+          value     What the knob says
+          previous  What it said
+
+        Examples
+          - name: turn it
+            knob:
+              name: volume
+
+          - knob: balance
+        ");
+    }
+
+    #[test]
+    fn json_has_the_same() {
+        let json = module_json(&SPEC);
+        assert_eq!(json["aliases"], json!(["acme.tools.knob", "dial"]));
+        let state = json!({
+            "type": "string", "required": false, "default": "present", "choices": ["present", "absent"],
+            "aliases": [], "secret": false, "description": "Whether it is there.",
+        });
+        assert_eq!(json["arguments"]["state"], state);
+        assert_eq!(
+            json["returns"],
+            json!({"value": "What the knob says", "previous": "What it said"})
+        );
+        for key in ["module", "summary", "description", "free_form", "examples"] {
+            assert!(json[key].is_string(), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_grouped_and_complete() {
+        assert_snapshot!(list(&[&SPEC], &Palette::default()), @r"
+        Control of the play
+          knob  Turns a knob
+
+        `rmqplay doc MODULE` tells more about one.
+        ");
+        let all = list(REGISTRY, &Palette::default());
+        for module in REGISTRY {
+            assert_eq!(
+                all.lines()
+                    .filter(|l| l.starts_with(&format!("  {} ", module.name)))
+                    .count(),
+                1,
+                "{}",
+                module.name
+            );
+        }
+    }
+
+    #[test]
+    fn every_page_fits_the_terminal() {
+        for module in REGISTRY {
+            let text = page(module, &Palette::default(), 100);
+            let examples = text.find("\nExamples\n").unwrap_or(text.len());
+            // What arguments are (their choices) stays on one line, and words are never broken.
+            for line in text[..examples]
+                .lines()
+                .filter(|l| !l.contains("; ") && l.trim().contains(' '))
+            {
+                assert!(
+                    width(line) <= 100 || line.starts_with("also called"),
+                    "{}: {line}",
+                    module.name
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_modules_are_guessed_at() {
+        assert_eq!(
+            unknown("sysctll").helps,
+            ["a module with a similar name exists: `sysctl`"]
+        );
+        assert_eq!(unknown("nothing_like_it").helps, ["`rmqplay doc` lists all modules"]);
+    }
 }

@@ -430,50 +430,33 @@ impl Context<'_> {
     }
 }
 
-/// Where a relative path of a task is looked for, first to last.
-pub fn search_paths(task: &Task, playbook: &str, kind: &str, src: &str) -> Vec<String> {
-    if src.starts_with('/') {
-        return vec![src.to_owned()];
-    }
-    let join = |dir: &str, rest: &str| {
-        if dir.is_empty() {
-            rest.to_owned()
-        } else {
-            format!("{dir}/{rest}")
-        }
-    };
-    let directory = |path: &str| {
-        path.rsplit_once('/').map_or(
-            String::new(),
-            |(d, _)| if d.is_empty() { "/".to_owned() } else { d.to_owned() },
-        )
+/// The directories a task's relative paths start from, first to last: its role, that role's tasks, the directory
+/// of its file, the playbook's.
+fn search_directories(task: &Task, playbook: &str) -> Vec<String> {
+    let directory = |path: &str| match path.rsplit_once('/') {
+        Some(("", _)) => "/".to_owned(),
+        Some((directory, _)) => directory.to_owned(),
+        None => ".".to_owned(),
     };
     let mut bases = Vec::new();
     if let Some(role) = &task.role {
-        bases.push(role.path.clone());
-        bases.push(join(&role.path, "tasks"));
+        bases.extend([role.path.clone(), format!("{}/tasks", role.path)]);
     }
-    bases.push(directory(&task.file));
-    bases.push(directory(playbook));
-    let mut paths = Vec::new();
-    for base in bases {
-        for candidate in [join(&base, &format!("{kind}/{src}")), join(&base, src)] {
-            if !paths.contains(&candidate) {
-                paths.push(candidate);
-            }
-        }
+    bases.extend([directory(&task.file), directory(playbook)]);
+    bases.dedup();
+    bases
+}
+
+/// Where a relative path of a task is looked for, first to last; `kind` is `files` or `templates`.
+fn search_paths(task: &Task, playbook: &str, kind: &str, src: &str) -> Vec<String> {
+    if src.starts_with('/') {
+        return vec![src.to_owned()];
     }
-    // A playbook in `playbooks/` finds `templates/` beside that folder: the layout of this repository.
-    let above = join(&directory(&directory(playbook)), &format!("{kind}/{src}"));
-    let above = if directory(playbook).contains('/') {
-        above
-    } else {
-        format!("{kind}/{src}")
-    };
-    if !paths.contains(&above) {
-        paths.push(above);
-    }
-    paths
+    let bases = search_directories(task, playbook);
+    bases
+        .iter()
+        .flat_map(|base| [format!("{base}/{kind}/{src}"), format!("{base}/{src}")])
+        .collect()
 }
 
 impl Prepare for Context<'_> {
@@ -497,6 +480,9 @@ impl Prepare for Context<'_> {
                 .files()
                 .list(&directory)
                 .map_err(|e| ArgError::new("src", format!("`{directory}` cannot be read: {e}")))?;
+            if names.is_empty() && !below.is_empty() {
+                found.push(format!("{below}/"));
+            }
             for name in names {
                 let relative = if below.is_empty() {
                     name
@@ -514,16 +500,25 @@ impl Prepare for Context<'_> {
         Ok((root, found))
     }
 
+    fn mode(&self, src: &str, template: bool) -> Result<u32, ArgError> {
+        let path = self.search(if template { "templates" } else { "files" }, src)?;
+        self.files()
+            .mode(&path)
+            .map_err(|e| ArgError::new("mode", format!("`{path}` cannot be looked at: {e}")))
+    }
+
     fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {
         let path = self.search("templates", src)?;
-        let bytes = self.read(&path)?;
-        let text = String::from_utf8(bytes).map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
+        let text =
+            String::from_utf8(self.read(&path)?).map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
+        let shared = self.evaluation.shared();
+        let full = shared.files.absolute(&path);
         let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();
-        let full = self.files().absolute(&path);
         for (name, value) in [
             ("template_path", path.as_str()),
             ("template_fullpath", full.as_str()),
             ("template_destpath", dest),
+            ("template_run_date", shared.now.as_str()),
         ] {
             local.insert(name.to_owned(), Arc::new(Value::from(value)));
         }
@@ -531,11 +526,10 @@ impl Prepare for Context<'_> {
             local: Arc::new(local),
             ..(*self.evaluation.scope).clone()
         });
-        let roots = search_paths(self.task, &self.evaluation.play.play.path, "templates", "");
-        self.evaluation
-            .shared()
+        let search = search_directories(self.task, &self.evaluation.play.play.path);
+        shared
             .templar
-            .file(&path, &text, options, &roots, &scope)
+            .file(&path, &text, options, &search, &scope)
             .map(String::into_bytes)
             .map_err(|error| match Trouble::from(error) {
                 Trouble::NotYet(what) => ArgError {

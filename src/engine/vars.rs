@@ -168,6 +168,13 @@ impl Scope for TaskScope {
             .map_or(Found::Missing, Found::Trusted)
     }
 
+    fn defined_at(&self, name: &str) -> Option<crate::diagnostic::Span> {
+        match self.lookup(name) {
+            Found::Trusted(node) => Some(node.span),
+            _ => None,
+        }
+    }
+
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
         names.extend(self.local.keys().cloned());

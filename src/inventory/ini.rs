@@ -192,9 +192,9 @@ impl Reader<'_> {
                 error
                     .notes
                     .push("values of INI inventories are Python literals where they look like one".to_owned());
-                error
-                    .helps
-                    .push("put the value in quotation marks, or write the inventory in YAML".to_owned());
+                error.helps.push(
+                    "put the value in quotation marks, on a host line in two kinds of them: `\"'...'\"`".to_owned(),
+                );
                 None
             }
         }

@@ -17,27 +17,27 @@ pub(super) fn value(text: &str, span: Span) -> Result<Node, String> {
         rest: text,
         span,
         depth: 0,
+        failed: None,
     };
-    match reader.whole() {
-        Ok(node) => Ok(node),
-        Err(Stop::NotLiteral) => Ok(Node::str(span, text)),
-        Err(Stop::Failed(why)) => Err(why),
+    match (reader.whole(), reader.failed) {
+        (Ok(_), Some(why)) => Err(why),
+        (Ok(node), None) => Ok(node),
+        (Err(NotLiteral), _) => Ok(Node::str(span, text)),
     }
 }
 
-enum Stop {
-    /// Not a literal: the text is the value.
-    NotLiteral,
-    Failed(String),
-}
+/// The text itself is the value.
+struct NotLiteral;
 
 struct Reader<'a> {
     rest: &'a str,
     span: Span,
     depth: usize,
+    /// Why the value cannot be had, if what follows does not show that it is no literal at all.
+    failed: Option<String>,
 }
 
-type Read<T> = Result<T, Stop>;
+type Read<T> = Result<T, NotLiteral>;
 
 impl<'a> Reader<'a> {
     fn whole(&mut self) -> Read<Node> {
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         } else {
             first
         };
-        if self.at_end() { Ok(node) } else { Err(Stop::NotLiteral) }
+        if self.at_end() { Ok(node) } else { Err(NotLiteral) }
     }
 
     fn node(&self, yaml: Yaml) -> Node {
@@ -89,7 +89,7 @@ impl<'a> Reader<'a> {
     fn expression(&mut self) -> Read<Node> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(Stop::NotLiteral);
+            return Err(NotLiteral);
         }
         self.skip_space();
         let node = match self.rest.as_bytes() {
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
                 if self.take(close) {
                     break;
                 }
-                return Err(Stop::NotLiteral);
+                return Err(NotLiteral);
             }
         }
         Ok(items)
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
             return Ok(first);
         }
         if !self.take(",") {
-            return Err(Stop::NotLiteral);
+            return Err(NotLiteral);
         }
         let mut items = vec![first];
         items.extend(self.items(")")?);
@@ -154,11 +154,11 @@ impl<'a> Reader<'a> {
             if self.take(",") {
                 members.extend(self.items("}")?);
             } else if !self.take("}") {
-                return Err(Stop::NotLiteral);
+                return Err(NotLiteral);
             }
             let mut unique: Vec<Node> = Vec::new();
             for member in members {
-                hashable(&member, "a set cannot hold")?;
+                self.hashable(&member, "a set cannot hold another collection");
                 if !unique.contains(&member) {
                     unique.push(member);
                 }
@@ -169,19 +169,19 @@ impl<'a> Reader<'a> {
         let mut key = first;
         loop {
             let value = self.expression()?;
-            insert(&mut mapping, &key, value)?;
+            self.insert(&mut mapping, &key, value);
             if !self.take(",") {
                 if self.take("}") {
                     break;
                 }
-                return Err(Stop::NotLiteral);
+                return Err(NotLiteral);
             }
             if self.take("}") {
                 break;
             }
             key = self.expression()?;
             if !self.take(":") {
-                return Err(Stop::NotLiteral);
+                return Err(NotLiteral);
             }
         }
         Ok(self.node(Yaml::Map(mapping)))
@@ -194,7 +194,7 @@ impl<'a> Reader<'a> {
             // Neighbouring strings are one.
             while let Some((next, next_bytes)) = self.string()? {
                 if bytes != next_bytes {
-                    return Err(Stop::NotLiteral);
+                    return Err(NotLiteral);
                 }
                 text.push_str(&next);
                 self.skip_space();
@@ -213,7 +213,7 @@ impl<'a> Reader<'a> {
             "True" => Ok(self.node(Yaml::Bool(true))),
             "False" => Ok(self.node(Yaml::Bool(false))),
             "set" if self.take("(") && self.take(")") => Ok(self.node(Yaml::Seq(Vec::new()))),
-            _ => Err(Stop::NotLiteral),
+            _ => Err(NotLiteral),
         }
     }
 
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
         let quote = ["'''", "\"\"\"", "'", "\""]
             .into_iter()
             .find(|q| body.starts_with(q))
-            .ok_or(Stop::NotLiteral)?;
+            .ok_or(NotLiteral)?;
         let mut rest = &body[quote.len()..];
         let mut text = String::new();
         loop {
@@ -241,19 +241,19 @@ impl<'a> Reader<'a> {
                 self.rest = after;
                 break;
             }
-            let c = rest.chars().next().ok_or(Stop::NotLiteral)?;
+            let c = rest.chars().next().ok_or(NotLiteral)?;
             rest = &rest[c.len_utf8()..];
             if bytes && !c.is_ascii() {
-                return Err(Stop::NotLiteral);
+                return Err(NotLiteral);
             }
             if c != '\\' {
                 text.push(c);
             } else if raw {
-                let next = rest.chars().next().ok_or(Stop::NotLiteral)?;
+                let next = rest.chars().next().ok_or(NotLiteral)?;
                 rest = &rest[next.len_utf8()..];
                 text.extend(['\\', next]);
             } else {
-                rest = escape(rest, bytes, &mut text)?;
+                rest = self.escape(rest, bytes, &mut text)?;
             }
         }
         Ok(Some((text, bytes)))
@@ -263,45 +263,41 @@ impl<'a> Reader<'a> {
         let negative = match self.rest.as_bytes() {
             [b'-', ..] => true,
             [b'+', ..] => false,
-            _ => return self.number(false, true),
+            _ => return self.number(false),
         };
         self.rest = &self.rest[1..];
         self.skip_space();
-        self.number(negative, true)
+        self.number(negative)
     }
 
-    /// A number and, if `sum`, a complex number's second part.
-    fn number(&mut self, negative: bool, sum: bool) -> Read<Node> {
+    fn number(&mut self, negative: bool) -> Read<Node> {
         let end = number_end(self.rest);
         let (token, rest) = self.rest.split_at(end);
         self.rest = rest;
         let plain = token.replace('_', "").to_ascii_lowercase();
         let sign = if negative { "-" } else { "" };
-        if let Some(imaginary) = plain.strip_suffix('j').filter(|_| !plain.starts_with("0x")) {
-            let part: f64 = imaginary.parse().map_err(|_| Stop::NotLiteral)?;
-            return Ok(self.text(format!("{sign}{part}j"), false));
-        }
         let radix = [("0x", 16), ("0o", 8), ("0b", 2)]
             .into_iter()
             .find_map(|(prefix, radix)| Some((plain.strip_prefix(prefix)?, radix)));
         let yaml = if let Some((digits, radix)) = radix {
+            if digits.is_empty() {
+                return Err(NotLiteral);
+            }
             match i64::from_str_radix(&format!("{sign}{digits}"), radix) {
                 Ok(n) => Yaml::Int(n),
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow
-                    ) =>
-                {
-                    return Err(Stop::Failed(format!("`{token}` is beyond 64 bits")));
+                Err(_) => {
+                    self.fail(format!("`{token}` is beyond 64 bits"));
+                    Yaml::Null
                 }
-                Err(_) => return Err(Stop::NotLiteral),
             }
+        } else if plain.ends_with('j') {
+            self.fail("complex numbers are not supported");
+            Yaml::Null
         } else if plain.contains(['.', 'e']) {
-            let float: f64 = plain.parse().map_err(|_| Stop::NotLiteral)?;
+            let float: f64 = plain.parse().map_err(|_| NotLiteral)?;
             Yaml::Float(if negative { -float } else { float })
         } else if plain.is_empty() || (plain.starts_with('0') && plain.bytes().any(|b| b != b'0')) {
-            return Err(Stop::NotLiteral);
+            return Err(NotLiteral);
         } else {
             match format!("{sign}{plain}").parse() {
                 Ok(n) => Yaml::Int(n),
@@ -309,27 +305,82 @@ impl<'a> Reader<'a> {
                 Err(_) => return Ok(self.text(format!("{sign}{plain}"), false)),
             }
         };
-        self.skip_space();
-        if sum && self.rest.starts_with(['+', '-']) {
-            return self.complex(&yaml);
-        }
         Ok(self.node(yaml))
     }
 
-    /// `1+2j`: Ansible has no complex numbers and makes text of them.
-    fn complex(&mut self, real: &Yaml) -> Read<Node> {
-        let sign = if self.rest.starts_with('-') { '-' } else { '+' };
-        self.rest = &self.rest[1..];
-        self.skip_space();
-        let imaginary = self.number(false, false)?;
-        let real = match real {
-            Yaml::Int(n) => n.to_string(),
-            Yaml::Float(f) => f.to_string(),
-            _ => return Err(Stop::NotLiteral),
+    fn fail(&mut self, why: impl Into<String>) {
+        self.failed.get_or_insert(why.into());
+    }
+
+    /// Reads what follows a backslash into `text`; an escape Python does not know stays as written.
+    fn escape<'b>(&mut self, rest: &'b str, bytes: bool, text: &mut String) -> Read<&'b str> {
+        let c = rest.chars().next().ok_or(NotLiteral)?;
+        let after = &rest[c.len_utf8()..];
+        let simple = match c {
+            '\\' | '\'' | '"' => c,
+            'a' => '\x07',
+            'b' => '\x08',
+            'f' => '\x0c',
+            'n' => '\n',
+            'r' => '\r',
+            't' => '\t',
+            'v' => '\x0b',
+            'x' => return self.hex(after, 2, text),
+            'u' if !bytes => return self.hex(after, 4, text),
+            'U' if !bytes => return self.hex(after, 8, text),
+            'N' if !bytes => {
+                self.fail("`\\N{...}` is not supported, write the character");
+                c
+            }
+            '0'..='7' => {
+                let len = rest.bytes().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
+                let code = u32::from_str_radix(&rest[..len], 8).ok();
+                text.push(code.and_then(char::from_u32).ok_or(NotLiteral)?);
+                return Ok(&rest[len..]);
+            }
+            _ => {
+                text.push('\\');
+                c
+            }
         };
-        match imaginary.as_str() {
-            Some(part) if part.ends_with('j') => Ok(self.text(format!("({real}{sign}{part})"), false)),
-            _ => Err(Stop::NotLiteral),
+        text.push(simple);
+        Ok(after)
+    }
+
+    fn hex<'b>(&mut self, rest: &'b str, len: usize, text: &mut String) -> Read<&'b str> {
+        let digits = rest.get(..len).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
+        let code = digits.and_then(|d| u32::from_str_radix(d, 16).ok()).ok_or(NotLiteral)?;
+        match char::from_u32(code) {
+            Some(c) => text.push(c),
+            None if code > 0x10_ffff => return Err(NotLiteral),
+            None => self.fail(format!("`{code:04x}` is half of a character")),
+        }
+        Ok(&rest[len..])
+    }
+
+    /// Python refuses lists, sets and dicts in sets and as keys, and Ansible then refuses the whole file. A tuple would
+    /// be allowed; nobody has needed one.
+    fn hashable(&mut self, node: &Node, why: &str) {
+        if matches!(node.yaml, Yaml::Seq(_) | Yaml::Map(_)) {
+            self.fail(why);
+        }
+    }
+
+    fn insert(&mut self, mapping: &mut Mapping, key: &Node, value: Node) {
+        self.hashable(key, "a key cannot be a collection");
+        // As Python's `json` writes keys.
+        let name = match &key.yaml {
+            Yaml::Str(t) => t.value.clone(),
+            Yaml::Float(f) if f.fract() == 0.0 => format!("{f:.1}"),
+            _ => key.to_value().to_string(),
+        };
+        match mapping.entries.iter_mut().find(|e| e.key == name) {
+            Some(entry) => entry.value = value,
+            None => mapping.entries.push(Entry {
+                key: name,
+                key_span: key.span,
+                value,
+            }),
         }
     }
 }
@@ -376,80 +427,6 @@ fn number_end(text: &str) -> usize {
     at
 }
 
-/// Reads what follows a backslash into `text`; an escape Python does not know stays as written.
-fn escape<'a>(rest: &'a str, bytes: bool, text: &mut String) -> Read<&'a str> {
-    let c = rest.chars().next().ok_or(Stop::NotLiteral)?;
-    let after = &rest[c.len_utf8()..];
-    let hex = |len: usize| {
-        let digits = after.get(..len).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()));
-        let code = digits
-            .and_then(|d| u32::from_str_radix(d, 16).ok())
-            .ok_or(Stop::NotLiteral)?;
-        match char::from_u32(code) {
-            Some(c) => Ok((c, &after[len..])),
-            None if code > 0x10_ffff => Err(Stop::NotLiteral),
-            None => Err(Stop::Failed(format!("`\\{c}{code:04x}` is half of a character"))),
-        }
-    };
-    let (c, after) = match c {
-        '\\' | '\'' | '"' => (c, after),
-        'a' => ('\x07', after),
-        'b' => ('\x08', after),
-        'f' => ('\x0c', after),
-        'n' => ('\n', after),
-        'r' => ('\r', after),
-        't' => ('\t', after),
-        'v' => ('\x0b', after),
-        'x' => hex(2)?,
-        'u' if !bytes => hex(4)?,
-        'U' if !bytes => hex(8)?,
-        'N' if !bytes => {
-            return Err(Stop::Failed(
-                "`\\N{...}` is not supported, write the character".to_owned(),
-            ));
-        }
-        '0'..='7' => {
-            let len = rest.bytes().take(3).take_while(|b| matches!(b, b'0'..=b'7')).count();
-            let code = u32::from_str_radix(&rest[..len], 8).map_err(|_| Stop::NotLiteral)?;
-            (char::from_u32(code).ok_or(Stop::NotLiteral)?, &rest[len..])
-        }
-        _ => {
-            text.push('\\');
-            (c, after)
-        }
-    };
-    text.push(c);
-    Ok(after)
-}
-
-/// Python refuses lists, sets and dicts in sets and as keys, and Ansible then refuses the whole file. A tuple would
-/// be allowed; nobody has needed one.
-fn hashable(node: &Node, what: &str) -> Read<()> {
-    match &node.yaml {
-        Yaml::Seq(_) | Yaml::Map(_) => Err(Stop::Failed(format!("{what} {}", node.kind()))),
-        _ => Ok(()),
-    }
-}
-
-fn insert(mapping: &mut Mapping, key: &Node, value: Node) -> Read<()> {
-    hashable(key, "a key cannot be")?;
-    // As Python's `json` writes keys.
-    let name = match &key.yaml {
-        Yaml::Str(t) => t.value.clone(),
-        Yaml::Float(f) if f.fract() == 0.0 => format!("{f:.1}"),
-        _ => key.to_value().to_string(),
-    };
-    match mapping.entries.iter_mut().find(|e| e.key == name) {
-        Some(entry) => entry.value = value,
-        None => mapping.entries.push(Entry {
-            key: name,
-            key_span: key.span,
-            value,
-        }),
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -490,8 +467,6 @@ mod tests {
             ("b'abc'", json!("abc")),
             ("'''a'''", json!("a")),
             ("...", json!("...")),
-            ("1j", json!("1j")),
-            ("1+2j", json!("(1+2j)")),
             ("123456789012345678901", json!("123456789012345678901")),
         ] {
             assert_eq!(read(text), expected, "{text}");
@@ -546,7 +521,7 @@ mod tests {
 
     #[test]
     fn what_neither_can_hold_is_an_error() {
-        for text in ["{{ 1 }}", "{[1]: 2}", "'\\N{BULLET}'", "0xffffffffffffffffff"] {
+        for text in ["{{ 1 }}", "{[1]: 2}", "'\\N{BULLET}'", "0xffffffffffffffffff", "1j"] {
             assert!(value(text, Span::new(FileId(0), 0, 0)).is_err(), "{text}");
         }
     }

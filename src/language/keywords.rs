@@ -13,7 +13,7 @@ pub enum Place {
     Block,
     Task,
     Handler,
-    /// `include_tasks` and `import_tasks`, which take few of a task's keywords.
+    /// `include_tasks`, which takes few of a task's keywords.
     Include,
     /// `import_playbook`.
     Playbook,
@@ -241,8 +241,7 @@ pub fn check(entry: &Entry, place: Place, out: &mut Vec<Diagnostic>) -> bool {
             let homes = homes(name);
             diagnostic = diagnostic.note(format!("`{name}` belongs to {homes}"));
             if place == Place::Include {
-                diagnostic =
-                    diagnostic.help("put it on a block around the include, or under `apply:` of `include_tasks`");
+                diagnostic = diagnostic.help("put it under `apply:` to hand it to the included tasks");
             }
             out.push(diagnostic);
         }

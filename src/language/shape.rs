@@ -86,8 +86,15 @@ pub fn choice(node: &Node, what: &str, words: &[&str], not_yet: &[&str], out: Ou
         return None;
     };
     let short = word.strip_prefix("ansible.builtin.").unwrap_or(word);
-    if node.is_template() || words.contains(&short) {
+    if node.is_template() {
         return Some(node);
+    }
+    if words.contains(&short) {
+        // Under its short name: nobody else needs to know the long one.
+        return Some(match short == word {
+            true => node,
+            false => Node::str(node.span, short),
+        });
     }
     let all: Vec<_> = words.iter().map(|w| format!("`{w}`")).collect();
     out.push(if not_yet.contains(&short) {
@@ -168,12 +175,8 @@ pub fn name(node: &Node, what: &str, out: Out<'_>) -> Option<String> {
 }
 
 fn is_name(name: &str, span: crate::diagnostic::Span, out: Out<'_>) -> bool {
-    // What Jinja and Python keep for themselves.
-    const RESERVED: &[&str] = &[
-        "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-        "elif", "else", "except", "false", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda",
-        "none", "nonlocal", "not", "null", "or", "pass", "raise", "return", "true", "try", "while", "with", "yield",
-    ];
+    // What Ansible keeps back of Jinja's words; `if` and the like are allowed.
+    const RESERVED: &[&str] = &["False", "None", "True", "false", "none", "not", "true"];
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     let shaped = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
     let reserved = RESERVED.contains(&name);

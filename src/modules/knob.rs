@@ -22,6 +22,11 @@ impl Edits {
         self.ops.is_empty()
     }
 
+    /// Number of ops so far.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
     /// Brings a file from what was read to what it shall be (`None`: absent); nothing where they are equal. The write
     /// is refused if the file is no longer what was read.
     pub fn file(&mut self, path: &str, before: Option<&Content>, after: Option<String>) {
@@ -219,6 +224,27 @@ pub fn count(n: usize, noun: &str) -> String {
     }
 }
 
+/// Where threads run: `wanted` if they keep to it and between them use all of it (the Erlang VM binds schedulers to single
+/// processors of those it may use), else `2-7`, or if they differ `2-7 (19 threads), 0-3 (1 thread)`.
+pub fn threads(cpus: &[(u32, String)], wanted: &[u32]) -> String {
+    let lists: Vec<Vec<u32>> = cpus.iter().filter_map(|(_, list)| cpu_list(list)).collect();
+    let mut used: Vec<u32> = lists.concat();
+    used.sort_unstable();
+    used.dedup();
+    if used == wanted {
+        return cpu_text(wanted);
+    }
+    let normal = |list: &str| cpu_list(list).map_or_else(|| list.to_owned(), |c| cpu_text(&c));
+    match cpus {
+        [(_, all)] => normal(all),
+        some => some
+            .iter()
+            .map(|(n, list)| format!("{} ({})", normal(list), count(*n as usize, "thread")))
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,6 +256,17 @@ mod tests {
         assert_eq!(cpu_list("0-99999999"), None);
         assert_eq!(cpu_list("a"), None);
         assert_eq!(cpu_text(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
+    }
+
+    #[test]
+    fn bound_schedulers_are_where_they_should_be() {
+        let threads = |lists: &[&str], wanted: &[u32]| {
+            super::threads(&lists.iter().map(|l| (1, (*l).to_owned())).collect::<Vec<_>>(), wanted)
+        };
+        // As RabbitMQ on two processors was seen to run.
+        assert_eq!(threads(&["0", "0-1", "1"], &[0, 1]), "0-1");
+        assert_eq!(threads(&["0", "1"], &[0, 1, 2, 3]), "0 (1 thread), 1 (1 thread)");
+        assert_eq!(threads(&["0-3", "0-1"], &[0, 1]), "0-3 (1 thread), 0-1 (1 thread)");
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! systemd units as modules see them: what systemd has loaded, what the running main process has, and the text
 //! of unit files and drop-ins.
 
-use super::{Seen, Stop};
-use crate::host::{Delta, Effect, ExecResult, Observation, Op, Probe};
+use super::knob::Edits;
+use super::{Report, Seen, Stop};
+use crate::host::{Content, Delta, Effect, ExecResult, Observation, Op, Probe};
 use std::collections::BTreeMap;
 
 /// What [`show`] asks for. One list for all modules, so that equal looks are made once.
@@ -16,7 +17,7 @@ LimitMSGQUEUE,LimitMSGQUEUESoft,LimitNICE,LimitNICESoft,LimitRTPRIO,LimitRTPRIOS
 
 /// Limits and CPU affinity of a unit's main process and its threads, found on the host in one go because the
 /// process id is not known before.
-const PROCESS: &str = r#"pid=$(systemctl show -p MainPID --value -- "$1" 2>/dev/null)
+const PROCESS: &str = r#"case $1 in *[!0-9]*) pid=$(systemctl show -p MainPID --value -- "$1" 2>/dev/null);; *) pid=$1;; esac
 case $pid in ''|0|*[!0-9]*) echo 'pid 0'; exit 0;; esac
 [ -r "/proc/$pid/limits" ] || { echo 'pid 0'; exit 0; }
 echo "pid $pid"
@@ -61,18 +62,14 @@ pub fn process(unit: &str) -> Probe {
     Probe::exec(["sh", "-c", PROCESS, "sh", &full_name(unit)])
 }
 
+/// The same of a process by its number.
+pub fn process_of(pid: u32) -> Probe {
+    Probe::exec(["sh", "-c", PROCESS, "sh", &pid.to_string()])
+}
+
 /// Makes systemd read unit files again; changes nothing a look could see but `NeedDaemonReload`.
 pub fn daemon_reload() -> Op {
     Op::exec(["systemctl", "daemon-reload"], Effect::Nothing)
-}
-
-/// systemd has not read what is on disk; afterwards it has.
-pub fn reload_delta(unit: &Unit) -> Delta {
-    Delta::value(
-        format!("unit files of {} as systemd knows them", unit.name),
-        "outdated",
-        "current",
-    )
 }
 
 /// A unit as systemd has it loaded.
@@ -139,6 +136,16 @@ impl Unit {
         self.get("NeedDaemonReload") == Some("yes")
     }
 
+    /// systemd has not read a drop-in as it is on disk. `NeedDaemonReload` alone does not tell: systemd 252 says `no` of
+    /// a drop-in in a directory that was not there when it last read the unit.
+    pub fn is_outdated(&self, drop_in: &str, on_disk: bool) -> bool {
+        let listed = self.drop_ins().contains(&drop_in);
+        self.needs_reload()
+            || (self.get("LoadState") == Some("loaded")
+                && self.properties.contains_key("DropInPaths")
+                && listed != on_disk)
+    }
+
     pub fn main_pid(&self) -> Option<u32> {
         self.get("MainPID").and_then(|v| v.parse().ok()).filter(|pid| *pid != 0)
     }
@@ -166,6 +173,28 @@ impl Unit {
         }
     }
 
+    /// What systemd has loaded for a setting of `[Service]`, as [`canonical`] writes it; of `Environment` the variable that
+    /// `wanted` names. `None` where [`show`] does not ask for it.
+    pub fn effective(&self, key: &str, wanted: &str) -> Option<String> {
+        let property = match key {
+            "Environment" => {
+                let name = wanted.split_once('=')?.0;
+                return Some(
+                    self.environment(name)
+                        .map_or_else(|| "not set".to_owned(), |v| format!("{name}={v}")),
+                );
+            }
+            "TimeoutStopSec" => "TimeoutStopUSec",
+            "CPUAffinity" | "OOMScoreAdjust" | "IOSchedulingPriority" | "Type" => key,
+            limit if limit.starts_with("Limit") && !wanted.contains(':') => limit,
+            _ => return None,
+        };
+        Some(
+            self.get(property)
+                .map_or_else(|| "not set".to_owned(), |v| canonical(key, v)),
+        )
+    }
+
     /// A variable of `Environment=` (environment files are not in it).
     pub fn environment(&self, name: &str) -> Option<String> {
         shlex::split(self.get("Environment")?)?
@@ -188,7 +217,12 @@ pub struct Process {
 impl Process {
     /// From the answer to [`process`]; `None` where nothing runs.
     pub fn seen(seen: &Seen<'_>, unit: &str) -> Result<Option<Process>, Stop> {
-        match seen.get(&process(unit))? {
+        Process::at(seen, &process(unit))
+    }
+
+    /// From the answer to `probe`, [`process`] or [`process_of`].
+    pub fn at(seen: &Seen<'_>, probe: &Probe) -> Result<Option<Process>, Stop> {
+        match seen.get(probe)? {
             Observation::Exec(result) => Ok(Process::parse(&result.stdout.text())),
             _ => Ok(None),
         }
@@ -235,6 +269,84 @@ pub fn drop_in_path(unit: &str, name: &str) -> String {
     format!("/etc/systemd/system/{}.d/{name}", full_name(unit))
 }
 
+/// A drop-in of ours: what it is, and what it shall be.
+pub struct DropIn {
+    pub path: String,
+    content: Option<Content>,
+    before: String,
+    after: String,
+    /// The file is not kept line by line but is this (`None`: absent).
+    whole: Option<Option<String>>,
+}
+
+impl DropIn {
+    pub fn seen(seen: &Seen<'_>, unit: &str, name: &str) -> Result<DropIn, Stop> {
+        let path = drop_in_path(unit, name);
+        let content = seen.read(&path)?;
+        let before = content.as_ref().map(|c| c.text().into_owned()).unwrap_or_default();
+        Ok(DropIn {
+            path,
+            content,
+            after: before.clone(),
+            before,
+            whole: None,
+        })
+    }
+
+    /// The file exists.
+    pub fn is_there(&self) -> bool {
+        self.content.is_some()
+    }
+
+    /// Values of a key of `[Service]` in the file as it is.
+    pub fn now(&self, key: &str) -> Vec<String> {
+        values(&self.before, "Service", key)
+    }
+
+    /// Sets a key of `[Service]`; no values: takes it out.
+    pub fn set(&mut self, key: &str, values: &[String]) {
+        self.after = with_values(&self.after, "Service", key, values);
+    }
+
+    /// All of the file; `None`: it goes.
+    pub fn replace(&mut self, text: Option<String>) {
+        self.whole = Some(text);
+    }
+
+    /// Adds what is to be done: the file (removed when nothing is set in it any more), and systemd's reading of it.
+    pub fn settle(self, unit: &Unit, edits: &mut Edits, mut report: Report) -> Report {
+        let after = self.whole.unwrap_or_else(|| {
+            let mut text = self.after;
+            if self.content.is_none() && !text.is_empty() {
+                text.insert_str(0, super::knob::HEADER);
+            }
+            let untouched = text == self.before && self.content.is_some();
+            (untouched || has_settings(&text)).then_some(text)
+        });
+        let was = edits.len();
+        edits.file(&self.path, self.content.as_ref(), after);
+        if !unit.managed {
+            report = report.warn(format!(
+                "systemd does not answer here; {} counts once it runs",
+                self.path
+            ));
+        } else if edits.len() > was || unit.is_outdated(&self.path, self.content.is_some()) {
+            let outdated = unit.is_outdated(&self.path, self.content.is_some()).then(|| {
+                Delta::value(
+                    format!("unit files of {} as systemd knows them", unit.name),
+                    "outdated",
+                    "current",
+                )
+            });
+            edits.daemon_reload(outdated);
+        }
+        if unit.managed && !unit.exists() {
+            report = report.warn(format!("there is no unit {} yet", unit.name));
+        }
+        report
+    }
+}
+
 /// The values of a key in a section, in order, the effect of an empty assignment (which takes away what stood
 /// before) applied. Continued lines are joined.
 pub fn values(text: &str, section: &str, key: &str) -> Vec<String> {
@@ -248,6 +360,66 @@ pub fn values(text: &str, section: &str, key: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The keys of a section, once each, in order.
+pub fn keys(text: &str, section: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for key in logical(text).filter(|l| l.section == section).filter_map(|l| l.key) {
+        if !found.iter().any(|k| k == key) {
+            found.push(key.to_owned());
+        }
+    }
+    found
+}
+
+/// A value as it is compared: time spans in seconds, sizes in bytes, lists of CPUs in the kernel's form.
+pub fn canonical(key: &str, value: &str) -> String {
+    let value = value.trim();
+    if key.ends_with("Sec") {
+        return span(value).unwrap_or_else(|| value.to_owned());
+    }
+    if key == "CPUAffinity" {
+        return super::knob::cpu_list(value).map_or_else(|| value.to_owned(), |c| super::knob::cpu_text(&c));
+    }
+    if key.starts_with("Limit")
+        && let Some((number, suffix)) = value.split_at_checked(value.len().saturating_sub(1))
+        && let (Ok(number), Some(power)) = (number.parse::<u64>(), "KMGT".find(suffix))
+        && !suffix.is_empty()
+    {
+        return (number << (10 * (power + 1))).to_string();
+    }
+    value.to_owned()
+}
+
+/// A time span of systemd (`10min 30s`, `600`) in seconds; `None` where it is not one (systemd.time(7)).
+fn span(text: &str) -> Option<String> {
+    if text == "infinity" {
+        return Some(text.to_owned());
+    }
+    let mut total = 0.0;
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = rest[digits..].trim_start();
+        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
+        total += number
+            * match &rest[..letters] {
+                "" | "s" | "sec" | "second" | "seconds" => 1.0,
+                "ms" | "msec" => 0.001,
+                "us" | "usec" => 0.000_001,
+                "m" | "min" | "minute" | "minutes" => 60.0,
+                "h" | "hr" | "hour" | "hours" => 3600.0,
+                "d" | "day" | "days" => 86400.0,
+                "w" | "week" | "weeks" => 604_800.0,
+                _ => return None,
+            };
+        rest = rest[letters..].trim_start();
+    }
+    Some(format!("{total}"))
 }
 
 /// The text with exactly these assignments of `key` in `section` (none: the key is taken out), all else as it is.
@@ -379,6 +551,15 @@ mod tests {
             "Nice",
             &[]
         )));
+    }
+
+    #[test]
+    fn values_are_compared_by_meaning() {
+        assert_eq!(canonical("TimeoutStopSec", "10min"), canonical("TimeoutStopSec", "600"));
+        assert_eq!(canonical("TimeoutStopSec", "1min 30.5s"), "90.5");
+        assert_eq!(canonical("LimitMEMLOCK", "8M"), "8388608");
+        assert_eq!(canonical("LimitNOFILE", "infinity"), "infinity");
+        assert_eq!(canonical("CPUAffinity", "2 3 4,9"), "2-4,9");
     }
 
     #[test]

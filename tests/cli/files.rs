@@ -118,7 +118,10 @@ fn a_variable_is_explained_by_layer_file_and_line() {
         env.run(&["vars", "mq-2", "nofile"]).transcript(),
         "exit 0\n--- stdout\n131072\n"
     );
-    assert_snapshot!(env.run(&["vars", "mq-2", "--explain", "-e", "'{'=1"]).transcript());
+    assert_snapshot!(
+        env.run(&["vars", "mq-2", "--explain", "-e", "extra='a b'"])
+            .transcript()
+    );
     let output = env.run(&["vars", "mq-2", "nofiles"]);
     assert_eq!(output.code, 1);
     assert!(output.stderr.contains("`nofile`"), "{}", output.stderr);

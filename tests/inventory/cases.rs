@@ -135,3 +135,57 @@ impl Files for Disk {
         Err(std::io::Error::other("nothing is written here"))
     }
 }
+
+/// Files that are only here: paths and contents.
+pub struct Memory(pub Vec<(String, String)>);
+
+impl Memory {
+    pub fn new(files: &[(&str, &str)]) -> Memory {
+        Memory(
+            files
+                .iter()
+                .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+                .collect(),
+        )
+    }
+
+    fn below<'a>(&'a self, dir: &str) -> impl Iterator<Item = &'a str> {
+        let prefix = if dir.is_empty() {
+            String::new()
+        } else {
+            format!("{dir}/")
+        };
+        self.0.iter().filter_map(move |(path, _)| path.strip_prefix(&prefix))
+    }
+}
+
+impl Files for Memory {
+    fn read(&self, path: &str) -> std::io::Result<Vec<u8>> {
+        let found = self.0.iter().find(|(own, _)| own == path);
+        found
+            .map(|(_, text)| text.clone().into_bytes())
+            .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+    fn exists(&self, path: &str) -> bool {
+        self.is_dir(path) || self.0.iter().any(|(own, _)| own == path)
+    }
+    fn is_dir(&self, path: &str) -> bool {
+        self.below(path).next().is_some()
+    }
+    fn list(&self, path: &str) -> std::io::Result<Vec<String>> {
+        let names = self.below(path).map(|rest| rest.split('/').next().unwrap().to_owned());
+        Ok(names.collect::<std::collections::BTreeSet<_>>().into_iter().collect())
+    }
+    fn absolute(&self, path: &str) -> String {
+        format!("/{path}")
+    }
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn pipe(&self, _: &str) -> std::io::Result<Vec<u8>> {
+        Err(std::io::Error::other("no commands here"))
+    }
+    fn create(&self, _: &str, _: &[u8]) -> std::io::Result<()> {
+        Err(std::io::Error::other("nothing is written here"))
+    }
+}

@@ -7,7 +7,7 @@ use rmqplay::engine::run::{Ended, Reach, Run};
 use rmqplay::engine::shared::{RunOptions, Shared};
 use rmqplay::inventory::Inventory;
 use rmqplay::language::{self, Files};
-use rmqplay::template::Templar;
+use rmqplay::template::{Settings, Templar};
 use rmqplay::transport::Connector;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind};
@@ -120,7 +120,14 @@ impl Story {
         let run = Run {
             id: "test".to_owned(),
             shared: Arc::new(Shared {
-                templar: Templar::new(files.clone(), sources.clone()),
+                templar: Templar::new(
+                    files.clone(),
+                    sources.clone(),
+                    Settings {
+                        seed: 1,
+                        clock: Arc::new(|| "2026-11-22T14:02:11+00:00[UTC]".parse().expect("a time")),
+                    },
+                ),
                 files,
                 sources: sources.clone(),
                 mode: self.mode,
