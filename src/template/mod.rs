@@ -157,13 +157,10 @@ pub(crate) struct Inner {
     loaded: RwLock<HashMap<String, (FileId, Arc<str>)>>,
 }
 
-fn cached<K: std::hash::Hash + Eq + Clone, Q: ?Sized + std::hash::Hash + Eq>(
-    cache: &Cache<K>,
-    key: &Q,
-    make: impl FnOnce() -> Res<(K, Compiled)>,
-) -> Res<Arc<Compiled>>
+fn cached<K, Q>(cache: &Cache<K>, key: &Q, make: impl FnOnce() -> Res<(K, Compiled)>) -> Res<Arc<Compiled>>
 where
-    K: std::borrow::Borrow<Q>,
+    K: std::hash::Hash + Eq + Clone + std::borrow::Borrow<Q>,
+    Q: ?Sized + std::hash::Hash + Eq,
 {
     if let Some(hit) = cache.read().unwrap_or_else(PoisonError::into_inner).get(key) {
         return Ok(hit.clone());
