@@ -8,10 +8,15 @@
 //! One direction, one owner per step: only `transport` touches a host, only `report` speaks to the user, only
 //! `commands` read and write the user's files, only `main` exits. ARCHITECTURE.md is the map.
 
+pub mod cli;
+pub mod commands;
 pub mod diagnostic;
 pub mod engine;
 pub mod host;
+pub mod inventory;
+pub mod lab;
 pub mod language;
 pub mod modules;
+pub mod report;
 pub mod template;
 pub mod transport;

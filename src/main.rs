@@ -1,1 +1,5 @@
-fn main() {}
+//! The process: arguments in, exit status out.
+
+fn main() -> std::process::ExitCode {
+    rmqplay::commands::main(std::env::args_os()).into()
+}

@@ -1,7 +1,7 @@
 //! The stable codes. A code is never reused for another mistake; each one's text is pinned by a test.
 
 /// `E0xx` language and inventory, `E1xx` templates and variables, `E2xx` connections, `E3xx` tasks on hosts,
-/// `E4xx` refusals of guards, `W0xx` warnings.
+/// `E4xx` refusals of guards, `E5xx` the lab, `W0xx` warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub &'static str);
 
@@ -34,8 +34,10 @@ impl Code {
     pub const VALUE: Code = Code("E021");
     /// An inventory that cannot be understood.
     pub const INVENTORY: Code = Code("E030");
-    /// A host pattern that is malformed or matches nothing.
+    /// A host pattern that is malformed.
     pub const PATTERN: Code = Code("E031");
+    /// A host pattern or limit that matches nothing, an inventory that is not there (exit status 5, not 1).
+    pub const NO_MATCH: Code = Code("E032");
     /// A template that does not parse.
     pub const TEMPLATE_SYNTAX: Code = Code("E100");
     /// A variable or attribute that is not defined.
@@ -58,8 +60,12 @@ impl Code {
     pub const NOT_CONVERGED: Code = Code("E302");
     /// A file changed between look and write; it was left alone.
     pub const GUARD: Code = Code("E310");
+    /// The lab on this machine cannot be started, reached or taken down.
+    pub const LAB: Code = Code("E500");
     /// The command line cannot be understood.
     pub const USAGE: Code = Code("E900");
+    /// `rmqplay.toml` cannot be understood.
+    pub const CONFIG: Code = Code("E901");
 }
 
 impl std::fmt::Display for Code {

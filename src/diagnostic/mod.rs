@@ -8,7 +8,7 @@ mod code;
 mod render;
 
 pub use code::Code;
-pub use render::{RenderOptions, render_human, render_json};
+pub use render::{RenderOptions, render_all, render_human, render_json, tidy};
 
 use std::sync::{Arc, RwLock};
 
@@ -244,6 +244,10 @@ pub fn similar_name<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
         .into_iter()
         .map(|c| (strsim::damerau_levenshtein(name, c), c))
         .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
+        // Of equally near ones the one that shares more letters: `taks` is `tasks`, not `tags`.
+        .min_by(|(a, x), (b, y)| {
+            a.cmp(b)
+                .then_with(|| strsim::jaro(name, y).total_cmp(&strsim::jaro(name, x)))
+        })
         .map(|(_, c)| c)
 }

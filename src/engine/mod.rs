@@ -1,3 +1,32 @@
-//! Runs a program on hosts: schedule (pure), host_run (pure state machine), dispatcher (the one async loop), event.
+//! Runs a program on hosts.
+//!
+//! | file | pure | does |
+//! | --- | --- | --- |
+//! | `run` | | plays × hosts: pattern, batches, variables, targets; calls the dispatcher |
+//! | `schedule` | yes | serial batches, when a rollout stops |
+//! | `dispatcher` | | the one async loop: owns hosts' states, connections, timers, signals |
+//! | `host_run` | yes | one host through one play: what to send, what to make of the answer |
+//! | `walk` | yes | which task comes next: sections, blocks, includes, handlers; positions |
+//! | `evaluate`, `control`, `select` | yes | conditions, loops, arguments; tasks done on the controller; tags |
+//! | `ahead` | yes | what following tasks will look at |
+//! | `overlay` | yes | the dry run's memory |
+//! | `vars` | yes | layers of variables, `hostvars` |
+//! | `ledger` | yes | handlers still to run, written down on the host |
+//! | `result` | yes | what a task came to |
+//! | `event` | yes | the stream of events |
 
+mod ahead;
+mod control;
+pub mod dispatcher;
+mod evaluate;
 pub mod event;
+pub mod host_run;
+mod ledger;
+pub mod overlay;
+mod result;
+pub mod run;
+pub mod schedule;
+pub mod select;
+pub mod shared;
+pub mod vars;
+pub mod walk;

@@ -68,9 +68,12 @@ impl Layer {
         let is = |v: &Option<String>| v.as_ref().map(|v| *v == self.desired);
         match (is(&self.file), is(&self.live), is(&self.process)) {
             (Some(false), Some(true), _) => Some("live value right, lost at reboot"),
-            (Some(true) | None, Some(false), _) => Some("file right, live value wrong until reboot or apply"),
-            (_, Some(true) | None, Some(false)) => Some("process started before the change"),
-            (Some(false), _, _) => Some("not set"),
+            (Some(true), Some(false), _) => Some("file right, live value wrong until reboot or apply"),
+            (Some(false), Some(false), _) => Some("neither file nor live value right"),
+            (None, Some(false), _) => Some("live value wrong"),
+            (Some(false), None, _) => Some("file not right"),
+            (None, None, Some(false)) => Some("the process has another value"),
+            (_, _, Some(false)) => Some("process started before the change"),
             _ => None,
         }
     }

@@ -96,6 +96,8 @@ impl Probe {
 
     pub fn scope(&self) -> Scope {
         match self {
+            // A connection to the host itself depends on nobody else.
+            Probe::Tcp { host, .. } if host == "localhost" || host == "::1" || host.starts_with("127.") => Scope::Host,
             Probe::Tcp { .. } => Scope::World,
             _ => Scope::Host,
         }

@@ -28,7 +28,8 @@ pub struct Play {
     pub max_fail_percentage: Option<Node>,
     pub strategy: Option<Node>,
     pub force_handlers: Option<Node>,
-    /// The roles of `roles:` in order (their tasks stand at the head of `tasks`), for handlers and variables.
+    /// The roles of `roles:` in the order in which they run, dependencies before those who need them, for
+    /// variables. Their tasks stand at the head of `tasks`, their handlers at the head of `handlers`.
     pub roles: Vec<Arc<Role>>,
     pub pre_checks: Vec<Item>,
     pub pre_tasks: Vec<Item>,
@@ -46,6 +47,8 @@ pub struct Common {
     /// Each an expression (a string, a boolean); all must hold.
     pub when: Vec<Node>,
     pub vars: Vec<(String, Arc<Node>)>,
+    /// `vars` are parameters of an `include_tasks`: precedence 21 instead of 17.
+    pub params: bool,
     pub tags: Vec<Node>,
     pub environment: Vec<Node>,
     pub become_: Option<Node>,
@@ -89,7 +92,8 @@ pub struct Task {
     /// The registered name of the module (`sysctl`, never an alias or FQCN), see `modules::registry`.
     pub module: &'static str,
     pub module_span: Span,
-    /// A mapping node; short forms are already taken apart, free form is under `_raw_params`.
+    /// A mapping node; short forms are already taken apart, free form is under the argument that the module's
+    /// `free_form` names (`cmd`).
     pub args: Node,
     /// Outermost (the play) first, the task's own last. Includes what `import_tasks`, roles and blocks hand down.
     pub chain: Vec<Arc<Common>>,

@@ -1,8 +1,8 @@
 //! Arguments: the check while linting (with spans) and the coercion when values are known.
 
-use super::{ArgKind, ModuleSpec};
-use crate::diagnostic::Diagnostic;
-use crate::language::Node;
+use super::{ArgKind, ArgSpec, ModuleSpec};
+use crate::diagnostic::{Code, Diagnostic, Span, similar_name};
+use crate::language::{Entry, Node};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -271,7 +271,118 @@ fn convert(kind: ArgKind, value: &Value) -> Option<Value> {
     }
 }
 
-/// The lint of a task's arguments: names, and values that are not templates.
+/// The lint of a task's arguments: names, and values that are not templates. `task`: what to point at for the
+/// task itself, the key that names its module.
 pub fn check_node(spec: &ModuleSpec, task: &Node, args: &Node, out: &mut Vec<Diagnostic>) {
-    let _ = (spec, task, args, out);
+    let Some(mapping) = args.as_map() else {
+        return;
+    };
+    let mut given: Vec<(&str, Span)> = Vec::new();
+    // What an unknown argument was probably meant to be: not to be missed a second time.
+    let mut meant: Vec<&str> = Vec::new();
+    for entry in &mapping.entries {
+        let Some(arg) = find(spec, &entry.key) else {
+            if !spec.open {
+                let near = similar_name(&entry.key, names(spec));
+                meant.extend(near.and_then(|name| find(spec, name)).map(|a| a.name));
+                out.push(unknown_argument(spec, task, entry, near));
+            }
+            continue;
+        };
+        if let Some((_, first)) = given.iter().find(|(name, _)| *name == arg.name) {
+            out.push(
+                Diagnostic::error(Code::CONFLICT, format!("`{}` is given twice under two names", arg.name))
+                    .at(entry.key_span, "and again here")
+                    .context(*first, "first here"),
+            );
+        }
+        if !entry.value.is_null() {
+            given.push((arg.name, entry.key_span));
+            check_value(spec, arg, task, &entry.value, out);
+        }
+    }
+    for arg in spec.args.iter().filter(|a| a.required && a.default.is_none()) {
+        if !given.iter().any(|(name, _)| *name == arg.name) && !meant.contains(&arg.name) {
+            out.push(
+                Diagnostic::error(
+                    Code::MISSING_ARGUMENT,
+                    format!("module `{}` needs the argument `{}`", spec.name, arg.name),
+                )
+                .at(task.span, format!("`{}` is missing", arg.name))
+                .note(format!("`{}`: {}", arg.name, arg.doc)),
+            );
+        }
+    }
+}
+
+fn find<'a>(spec: &'a ModuleSpec, name: &str) -> Option<&'a ArgSpec> {
+    spec.args.iter().find(|a| a.name == name || a.aliases.contains(&name))
+}
+
+/// All names an argument may be given under.
+fn names(spec: &ModuleSpec) -> impl Iterator<Item = &'static str> + use<> {
+    spec.args
+        .iter()
+        .flat_map(|a| std::iter::once(a.name).chain(a.aliases.iter().copied()))
+}
+
+fn unknown_argument(spec: &ModuleSpec, task: &Node, entry: &Entry, near: Option<&str>) -> Diagnostic {
+    let diagnostic = Diagnostic::error(
+        Code::UNKNOWN_ARGUMENT,
+        format!("unknown argument `{}` for module `{}`", entry.key, spec.name),
+    )
+    .at(entry.key_span, format!("not an argument of `{}`", spec.name))
+    .context(task.span, "in this task");
+    let diagnostic = match spec.args {
+        [] => diagnostic.note(format!("`{}` takes no arguments", spec.name)),
+        args => {
+            let names: Vec<_> = args.iter().map(|a| a.name).collect();
+            diagnostic.note(format!("`{}` takes {}", spec.name, choices(&names)))
+        }
+    };
+    match near {
+        Some(near) => diagnostic.fix("there is an argument with a similar name", entry.key_span, near),
+        None => diagnostic,
+    }
+}
+
+fn check_value(spec: &ModuleSpec, arg: &ArgSpec, task: &Node, node: &Node, out: &mut Vec<Diagnostic>) {
+    if node.contains_template() {
+        return;
+    }
+    let value = node.to_value();
+    let Some(value) = convert(arg.kind, &value) else {
+        let mut diagnostic = Diagnostic::error(
+            Code::VALUE,
+            format!("module `{}` needs {} for `{}`", spec.name, expected(arg.kind), arg.name),
+        )
+        .at(node.span, format!("this is {}", node.kind()))
+        .context(task.span, "in this task");
+        if arg.kind == ArgKind::Bool {
+            diagnostic = diagnostic.help("write `true` or `false`");
+        }
+        out.push(diagnostic);
+        return;
+    };
+    let wrong = value
+        .as_str()
+        .filter(|text| !arg.choices.is_empty() && !arg.choices.contains(text));
+    if let Some(text) = wrong {
+        let diagnostic = Diagnostic::error(
+            Code::VALUE,
+            format!(
+                "`{}` of module `{}` cannot be {}",
+                arg.name,
+                spec.name,
+                shown(&value, arg.secret)
+            ),
+        )
+        .at(node.span, "not one of the choices")
+        .context(task.span, "in this task")
+        .note(format!("choices are {}", choices(arg.choices)));
+        out.push(match similar_name(text, arg.choices.iter().copied()) {
+            Some(near) => diagnostic.fix("there is a choice with a similar name", node.span, near),
+            None => diagnostic,
+        });
+    }
 }

@@ -6,11 +6,43 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod apt;
 mod args;
+mod check;
+mod command;
+mod control;
+mod copy;
+mod cpu_affinity;
+mod cpu_online;
+mod debian;
+pub mod disk;
+mod file;
+mod file_attributes;
+mod file_content;
+mod io_scheduler;
+mod ionice;
+pub mod knob;
+mod limits;
+mod lineinfile;
+mod package;
+mod ping;
+mod python_regex;
 mod registry;
 mod seen;
+mod service;
+mod setup;
+mod stat;
+mod sysctl;
+mod sysfs;
+mod systemd;
+mod systemd_dropin;
+mod template;
+mod tmpfiles;
+mod transparent_hugepage;
+pub mod unit;
+mod wait_for;
 
-pub use args::{ArgError, Args, check_node, coerce};
+pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{REGISTRY, find};
 pub use seen::{Seen, Stop};
 
@@ -49,10 +81,13 @@ pub fn no_guess(_: &Map<String, Value>) -> Vec<Probe> {
     Vec::new()
 }
 
+/// Arguments → a task that is ready to look and decide.
+pub type PrepareFn = fn(&Args, &dyn Prepare) -> Result<Box<dyn Action>, ArgError>;
+
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// Looks at and changes a host.
-    Host(fn(&Args, &dyn Prepare) -> Result<Box<dyn Action>, ArgError>),
+    Host(PrepareFn),
     /// Done by the engine on the controller: `debug`, `assert`, `set_fact`, `include_tasks`...
     Control,
 }
@@ -136,8 +171,15 @@ pub trait Prepare {
     /// A file of the controller, searched for as Ansible searches (`files/` of the role, of the play...).
     /// Returns the path found and the bytes.
     fn file(&self, src: &str) -> Result<(String, Vec<u8>), ArgError>;
-    /// All files below a directory of the controller (searched for like [`Prepare::file`]): relative paths.
+    /// All files below a directory of the controller (searched for like [`Prepare::file`]): relative paths, and with
+    /// a slash at the end the directories that are empty.
     fn tree(&self, src: &str) -> Result<(String, Vec<String>), ArgError>;
+    /// The permission bits (0o7777) of the controller's file that [`Prepare::file`] finds for `src`, or with
+    /// `template` [`Prepare::template`]: for `mode: preserve`. Where there is no real disk, those of a new file.
+    fn mode(&self, src: &str, template: bool) -> Result<u32, ArgError> {
+        let _ = (src, template);
+        Ok(0o644)
+    }
     /// A template of the controller (`templates/` ...), rendered for this host.
     fn template(&self, src: &str, options: &crate::template::FileOptions, dest: &str) -> Result<Vec<u8>, ArgError>;
     /// The start of the run, UTC, `2026-11-22T14:02:11Z`.
@@ -159,7 +201,8 @@ pub trait Action: Send + Sync {
     /// accessors of [`Seen`] return [`Stop::NeedMore`], to be passed on with `?`.
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop>;
 
-    /// The result of ops that are judged by their outcome ([`Settle::Outcome`]).
+    /// The result of ops that are judged by their outcome ([`Settle::Outcome`]); and, whatever the change settles by,
+    /// what a failed op means in the module's words (`Ok`: the engine says it).
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
         let _ = outcomes;
         Ok(change.report.clone())
@@ -209,6 +252,9 @@ pub struct Report {
     pub facts: Map<String, Value>,
     /// Not run, and why (`creates` exists...): Ansible's `skipped`.
     pub skipped: Option<String>,
+    /// Of [`Action::finish`]: whether something changed, where only the outcome tells (`apt-get update`). Wins over
+    /// [`Change::changed`].
+    pub changed: Option<bool>,
 }
 
 impl Report {

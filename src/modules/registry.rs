@@ -3,7 +3,44 @@
 use super::ModuleSpec;
 
 /// In the order of `doc`'s list: tuning, files, packages and services, checks, control.
-pub static REGISTRY: &[&ModuleSpec] = &[];
+pub static REGISTRY: &[&ModuleSpec] = &[
+    // tuning
+    &super::sysctl::SPEC,
+    &super::limits::SPEC,
+    &super::io_scheduler::SPEC,
+    &super::transparent_hugepage::SPEC,
+    &super::sysfs::SPEC,
+    &super::cpu_affinity::SPEC,
+    &super::ionice::SPEC,
+    &super::cpu_online::SPEC,
+    &super::systemd_dropin::SPEC,
+    // files
+    &super::template::SPEC,
+    &super::copy::SPEC,
+    &super::file::SPEC,
+    &super::lineinfile::SPEC,
+    &super::stat::SPEC,
+    // packages and services
+    &super::package::SPEC,
+    &super::apt::SPEC,
+    &super::service::SPEC,
+    &super::systemd::SPEC,
+    // commands and checks
+    &super::check::SPEC,
+    &super::command::COMMAND,
+    &super::command::SHELL,
+    &super::wait_for::SPEC,
+    &super::setup::SPEC,
+    &super::ping::SPEC,
+    // control
+    &super::control::DEBUG,
+    &super::control::ASSERT,
+    &super::control::FAIL,
+    &super::control::SET_FACT,
+    &super::control::META,
+    &super::control::INCLUDE_TASKS,
+    &super::control::IMPORT_TASKS,
+];
 
 /// A module by name, alias or FQCN.
 pub fn find(name: &str) -> Option<&'static ModuleSpec> {

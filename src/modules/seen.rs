@@ -54,6 +54,16 @@ impl<'a> Seen<'a> {
         (self.source)(probe).ok_or_else(|| Stop::NeedMore(vec![probe.clone()]))
     }
 
+    /// Asks for all of them at once, so that what is missing comes back with one look instead of one each.
+    pub fn want(&self, probes: &[Probe]) -> Result<(), Stop> {
+        let missing: Vec<Probe> = probes.iter().filter(|p| self.raw(p).is_err()).cloned().collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(Stop::NeedMore(missing))
+        }
+    }
+
     /// The observation; a failed look fails the task, an unknown one is [`Stop::CannotKnow`].
     pub fn get(&self, probe: &Probe) -> Result<Observation, Stop> {
         match self.raw(probe)? {

@@ -3,8 +3,10 @@
 
 mod become_user;
 mod exchange;
+pub mod fake;
 mod local;
 pub mod shell;
+pub mod simulate;
 mod ssh;
 pub mod wire;
 

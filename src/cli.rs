@@ -1,0 +1,982 @@
+//! The command line. **Low args** are what was written ([`Cli`], by clap); **high args** ([`PlayOptions`] and its
+//! parts) have only valid states, with the defaults of `rmqplay.toml` filled in.
+//!
+//! Commands, options and exit statuses are a contract with scripts.
+
+use crate::commands::config::Config;
+use crate::diagnostic::{Code, Diagnostic};
+use crate::engine::event::Mode;
+use crate::lab::{MAX_NODES, Release};
+use crate::report::MessageFormat;
+use crate::transport::Method;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::num::NonZeroU32;
+
+/// The help of a command ends with examples, and with the exit codes where it is run on hosts.
+macro_rules! examples {
+    ($($line:literal),+ $(,)?) => { concat!("Examples:\n", $($line),+) };
+}
+macro_rules! examples_and_exits {
+    ($($line:literal),+ $(,)?) => { format!("{}\n{EXIT_CODES}", examples!($($line),+)) };
+}
+
+/// What the process says to its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, or nothing to do.
+    Done = 0,
+    /// Command line, playbook, inventory or template cannot be understood: nothing was touched.
+    Usage = 1,
+    /// A task or check failed on some host.
+    Failed = 2,
+    /// Changes are pending (`diff --detailed-exitcode`).
+    Pending = 3,
+    /// A host was unreachable; wins over `Failed`.
+    Unreachable = 4,
+    /// No host matched.
+    NothingMatched = 5,
+    /// A guard refused.
+    Refused = 6,
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
+
+const EXIT_CODES: &str = "Exit codes:
+  0  done, or nothing to do
+  1  the command line, a playbook, an inventory or a template is wrong; nothing was touched
+  2  a task or check failed on some host
+  3  changes are pending (only with --detailed-exitcode)
+  4  a host was unreachable (wins over 2)
+  5  no host matched
+  6  refused by a guard
+130  interrupted";
+
+/// Provisions and tunes RabbitMQ nodes over SSH, from Ansible playbooks and inventories.
+///
+/// Hosts need `sshd` and a POSIX `sh`, nothing else. `diff` shows what would change and changes nothing;
+/// `apply` makes it so; `verify` checks the running system.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rmqplay",
+    version,
+    max_term_width = 110,
+    after_long_help = examples!(
+        "  rmqplay diff playbooks/tune.yml                       what would change, here\n",
+        "  rmqplay apply playbooks/site.yml -i inventories/prod  make it so, there\n",
+        "  rmqplay doc sysctl                                    what a module takes\n",
+        "\n",
+        "Defaults are read from `rmqplay.toml` in the current directory or the nearest one above:\n",
+        "inventory, forks, roles_path, remote_user, private_key, host_key_checking, persist.\n",
+        "\n",
+        "`rmqplay help COMMAND` tells more about a command.",
+    )
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub console: ConsoleArgs,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Apply(Box<ApplyArgs>),
+    Diff(Box<DiffArgs>),
+    Verify(Box<VerifyArgs>),
+    Run(Box<RunArgs>),
+    Lint(LintArgs),
+    Inventory(InventoryArgs),
+    Template(TemplateArgs),
+    Vars(VarsArgs),
+    Facts(Box<FactsArgs>),
+    Lab(LabArgs),
+    Doc(DocArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Of every command.
+#[derive(Clone, Debug, Args)]
+pub struct ConsoleArgs {
+    /// Colour: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "WHEN",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    #[arg(help_heading = "Output")]
+    pub color: ColorWhen,
+
+    /// How errors in files are written to standard error: human or json (one object a line)
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    #[arg(help_heading = "Output")]
+    pub message_format: MessageFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// Make hosts what playbooks say
+///
+/// Looks at every host first, changes only what differs, looks again, and runs the post-checks. A host that is
+/// already right costs one round trip.
+#[derive(Debug, Args)]
+#[command(after_long_help = examples_and_exits!(
+    "  rmqplay apply playbooks/site.yml -i inventories/prod\n",
+    "  rmqplay apply playbooks/site.yml -i mq-1,mq-2, -u deploy -b -K --diff\n",
+    "  rmqplay apply playbooks/tune.yml -l 'rabbitmq:!mq-3' -t kernel --report json=run.json\n",
+))]
+pub struct ApplyArgs {
+    /// Change nothing, show what would change (the same as `rmqplay diff`)
+    #[arg(short = 'C', long)]
+    pub check: bool,
+
+    /// Show changes of files as unified diffs
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+
+    /// Run notified handlers even on hosts where a task failed
+    #[arg(long)]
+    pub force_handlers: bool,
+
+    /// Ask before each task: no, yes, or continue without asking
+    #[arg(long)]
+    pub step: bool,
+
+    #[command(flatten)]
+    pub play: PlayArgs,
+}
+
+/// Show what `apply` would change; change nothing
+///
+/// Predicts with the effects of earlier tasks taken into account. Three answers: unchanged, will change, cannot
+/// know yet (a later task depends on what an earlier one would do).
+#[derive(Debug, Args)]
+#[command(after_long_help = examples_and_exits!(
+    "  rmqplay diff playbooks/tune.yml                            this machine\n",
+    "  rmqplay diff playbooks/site.yml -i inventories/prod -l mq-1\n",
+    "  rmqplay diff playbooks/site.yml --detailed-exitcode        3 when something would change, for CI\n",
+))]
+pub struct DiffArgs {
+    /// Exit with 3 when changes are pending
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+
+    #[command(flatten)]
+    pub play: PlayArgs,
+}
+
+/// Run the checks of playbooks; change nothing
+///
+/// Runs `pre_checks` and `post_checks` only. With `--drift` also tells which tasks would not be `ok`.
+#[derive(Debug, Args)]
+#[command(after_long_help = examples_and_exits!(
+    "  rmqplay verify playbooks/site.yml -i inventories/prod\n",
+    "  rmqplay verify playbooks/site.yml -i inventories/prod --drift\n",
+))]
+pub struct VerifyArgs {
+    /// Also tell whether every task would be ok
+    #[arg(long)]
+    pub drift: bool,
+
+    #[command(flatten)]
+    pub play: PlayArgs,
+}
+
+/// Of `apply`, `diff` and `verify`.
+#[derive(Debug, Args)]
+pub struct PlayArgs {
+    /// Playbooks, run in this order
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    pub playbooks: Vec<String>,
+
+    #[command(flatten)]
+    pub hosts: HostArgs,
+
+    /// Only tasks with these tags, and those tagged `always`
+    #[arg(short, long, value_name = "TAGS", action = ArgAction::Append, value_delimiter = ',')]
+    pub tags: Vec<String>,
+
+    /// Not the tasks with these tags
+    #[arg(long, value_name = "TAGS", action = ArgAction::Append, value_delimiter = ',')]
+    pub skip_tags: Vec<String>,
+
+    /// Start at the task whose name matches (`*` stands for anything)
+    #[arg(long, value_name = "NAME")]
+    pub start_at_task: Option<String>,
+
+    /// List the hosts that match; run nothing
+    #[arg(long)]
+    pub list_hosts: bool,
+
+    /// List the tasks that would run; run nothing
+    #[arg(long)]
+    pub list_tasks: bool,
+
+    /// List the tags there are; run nothing
+    #[arg(long)]
+    pub list_tags: bool,
+
+    /// Check the playbooks; run nothing
+    #[arg(long)]
+    pub syntax_check: bool,
+
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub become_: BecomeArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Which hosts, and what is known of them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InventoryOptions {
+    /// An inventory: a file, a directory, or hosts separated by commas (`mq-1,mq-2` or `mq-1,`); repeatable
+    #[arg(short, long, value_name = "INVENTORY", action = ArgAction::Append)]
+    pub inventory: Vec<String>,
+
+    /// A variable, which wins over all others: K=V, @FILE (YAML or JSON), or YAML or JSON itself; repeatable
+    #[arg(short, long, value_name = "VARS", action = ArgAction::Append)]
+    pub extra_vars: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct HostArgs {
+    #[command(flatten)]
+    pub inventory: InventoryOptions,
+
+    /// Only the hosts that also match this pattern (or those in @FILE)
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+
+    /// That no host matches is no error
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    /// Hosts worked on at the same time [default: 50]
+    #[arg(short, long, value_name = "N")]
+    pub forks: Option<NonZeroU32>,
+
+    /// User to log in as
+    #[arg(short = 'u', long = "user", value_name = "USER")]
+    pub remote_user: Option<String>,
+
+    /// Private key to log in with
+    #[arg(long, visible_alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<String>,
+
+    /// Seconds a connection may take [default: 10]
+    #[arg(short = 'T', long, value_name = "SECONDS")]
+    pub timeout: Option<NonZeroU32>,
+
+    /// Seconds one task may act on a host; by default there is no limit
+    #[arg(long, value_name = "SECONDS")]
+    pub task_timeout: Option<NonZeroU32>,
+
+    /// Further arguments for ssh, as one string
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+
+    /// Seconds connections stay open for the next run [default: 60]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "no_persist")]
+    pub persist: Option<u32>,
+
+    /// Close connections at the end of the run
+    #[arg(long)]
+    pub no_persist: bool,
+
+    /// Accept any host key, even a changed one (hosts that are made and thrown away)
+    #[arg(long)]
+    pub accept_any_host_key: bool,
+
+    /// Pretend: every host is a fake in memory, none is connected to
+    #[arg(long)]
+    pub simulate: bool,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Becoming another user")]
+pub struct BecomeArgs {
+    /// Act as another user (root, unless said otherwise)
+    #[arg(short, long = "become")]
+    pub become_: bool,
+
+    /// The user to become [default: root]
+    #[arg(long, value_name = "USER")]
+    pub become_user: Option<String>,
+
+    /// How: sudo or su [default: sudo]
+    #[arg(long, value_name = "METHOD", value_enum, hide_possible_values = true)]
+    pub become_method: Option<BecomeMethod>,
+
+    /// Ask for the password
+    #[arg(short = 'K', long, conflicts_with = "become_password_file")]
+    pub ask_become_pass: bool,
+
+    /// Read the password from the first line of a file, or from standard input (-)
+    #[arg(long, visible_alias = "become-pass-file", value_name = "FILE")]
+    pub become_password_file: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BecomeMethod {
+    Sudo,
+    Su,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArgs {
+    /// Standard output: human, json (one document at the end) or jsonl (an event a line, as it happens)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub format: Format,
+
+    /// Also write json or jsonl to a file; repeatable
+    #[arg(long = "report", value_name = "FORMAT=FILE", action = ArgAction::Append, value_parser = report_file)]
+    pub reports: Vec<ReportFile>,
+
+    /// More: -v results, -vv places of tasks, -vvv everything
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    #[default]
+    Human,
+    Json,
+    Jsonl,
+}
+
+/// `json=run.json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportFile {
+    pub format: FileFormat,
+    pub path: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    Json,
+    Jsonl,
+}
+
+fn report_file(text: &str) -> Result<ReportFile, String> {
+    let Some((format, path)) = text.split_once('=') else {
+        return Err("write FORMAT=FILE, as in `json=run.json`".to_owned());
+    };
+    let format = match format {
+        "json" => FileFormat::Json,
+        "jsonl" => FileFormat::Jsonl,
+        other => return Err(format!("the format is `json` or `jsonl`, not `{other}`")),
+    };
+    if path.is_empty() {
+        return Err("the name of the file is missing".to_owned());
+    }
+    Ok(ReportFile {
+        format,
+        path: path.to_owned(),
+    })
+}
+
+/// Run one module on hosts
+#[derive(Debug, Args)]
+#[command(after_long_help = examples_and_exits!(
+    "  rmqplay run all -i inventories/prod -m ping\n",
+    "  rmqplay run mq-1 -i inventories/prod -b -m sysctl -a 'name=vm.swappiness value=1' --check --diff\n",
+    "  rmqplay run rabbitmq -i inventories/prod -a 'uptime'          `command` is the default module\n",
+))]
+pub struct RunArgs {
+    /// Which hosts: names, groups, globs, `a:&b:!c`
+    #[arg(value_name = "PATTERN")]
+    pub pattern: String,
+
+    /// The module
+    #[arg(short, long, value_name = "MODULE", default_value = "command")]
+    pub module_name: String,
+
+    /// Its arguments: `k=v k=v`, a JSON object, or the free form of modules that have one
+    #[arg(short, long, value_name = "ARGS", default_value = "", allow_hyphen_values = true)]
+    pub args: String,
+
+    #[command(flatten)]
+    pub hosts: HostArgs,
+
+    /// Change nothing, show what would change
+    #[arg(short = 'C', long)]
+    pub check: bool,
+
+    /// Show changes of files as unified diffs
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub become_: BecomeArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Check playbooks, roles, inventories and templates; touch no host
+///
+/// What a file is, its place and content tell: a list of plays, a list of tasks, a role's directory, an
+/// inventory (below `inventories/`, or `hosts` and `*.ini`), a template (`*.j2`). All mistakes of all files are
+/// told in one run.
+#[derive(Debug, Args)]
+#[command(after_long_help = examples!(
+    "  rmqplay lint playbooks roles inventories templates\n",
+    "  rmqplay lint playbooks/site.yml --format json\n",
+))]
+pub struct LintArgs {
+    /// Files and directories
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<String>,
+
+    /// Standard output: human or json (one document)
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    #[arg(help_heading = "Output")]
+    pub format: DocFormat,
+}
+
+/// Show hosts, groups and variables of inventories
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+#[command(after_long_help = examples!(
+    "  rmqplay inventory -i inventories/prod --graph\n",
+    "  rmqplay inventory -i inventories/prod --hosts 'rabbitmq:!mq-3'\n",
+    "  rmqplay inventory -i inventories/prod --list                  as `ansible-inventory --list`\n",
+))]
+pub struct InventoryArgs {
+    /// Everything as JSON, as `ansible-inventory --list` prints it
+    #[arg(long, group = "what")]
+    pub list: bool,
+
+    /// The variables of one host as JSON
+    #[arg(long, value_name = "HOST", group = "what")]
+    pub host: Option<String>,
+
+    /// The tree of groups and hosts
+    #[arg(long, group = "what")]
+    pub graph: bool,
+
+    /// The hosts that match a pattern, one a line, in the order of a play
+    #[arg(long, value_name = "PATTERN", group = "what")]
+    pub hosts: Option<String>,
+
+    #[command(flatten)]
+    pub inventory: HostArgs,
+}
+
+/// Render a template as the `template` module would write it
+#[derive(Debug, Args)]
+#[command(after_long_help = examples!(
+    "  rmqplay template templates/rabbitmq.conf.j2 -i inventories/prod --host mq-1\n",
+    "  rmqplay template templates/rabbitmq.conf.j2 -e @vars.yml -e profile=balanced\n",
+))]
+pub struct TemplateArgs {
+    /// The template
+    pub file: String,
+
+    /// Render with this host's variables (none is connected to; facts are not there)
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+
+    #[command(flatten)]
+    pub inventory: InventoryOptions,
+}
+
+/// Show a host's variables, and where each comes from
+#[derive(Debug, Args)]
+#[command(after_long_help = examples!(
+    "  rmqplay vars mq-1 -i inventories/prod\n",
+    "  rmqplay vars mq-1 rabbitmq_profile -i inventories/prod --explain\n",
+))]
+pub struct VarsArgs {
+    /// The host
+    pub host: String,
+
+    /// Only this variable
+    pub key: Option<String>,
+
+    /// Tell which layer, file and line won, and what it won over
+    #[arg(long)]
+    pub explain: bool,
+
+    #[command(flatten)]
+    pub inventory: InventoryOptions,
+}
+
+/// Gather the facts of hosts and print them as JSON
+#[derive(Debug, Args)]
+#[command(after_long_help = examples_and_exits!(
+    "  rmqplay facts all -i inventories/prod\n",
+    "  rmqplay facts localhost\n",
+))]
+pub struct FactsArgs {
+    /// Which hosts: names, groups, globs, `a:&b:!c`
+    #[arg(value_name = "PATTERN")]
+    pub pattern: String,
+
+    #[command(flatten)]
+    pub hosts: HostArgs,
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
+    #[command(flatten)]
+    pub become_: BecomeArgs,
+}
+
+/// Real nodes on this machine: up in seconds, gone without a trace
+///
+/// Each node is a Debian with systemd, sshd, RabbitMQ and a data disk of its own, in a network of its own. Needs root
+/// on Debian or Ubuntu, and installs what it needs.
+///
+/// Besides root, nodes have two users to try --become with: `deploy` (sudo asks for a password) and `ops` (it does
+/// not). All passwords are `rmqplay-lab`; ssh takes only the lab's key.
+///
+/// net.* settings are each node's own. vm.*, fs.*, kernel.*, transparent huge pages, CPUs and I/O schedulers are of
+/// this machine's one kernel: `up` notes them, `down` puts them back.
+#[derive(Debug, Args)]
+#[command(after_long_help = examples!(
+    "  rmqplay lab demo                                    the whole story, on three nodes\n",
+    "  rmqplay lab up --nodes 5 --release bookworm\n",
+    "  rmqplay diff playbooks/site.yml -i inventories/lab  the three nodes of a plain `lab up`\n",
+    "  rmqplay diff playbooks/site.yml -i /var/lib/rmqplay-lab/inventory  whatever nodes there are\n",
+    "  rmqplay lab ssh mq-1 systemctl status rabbitmq-server\n",
+    "  rmqplay lab down\n",
+))]
+pub struct LabArgs {
+    #[command(subcommand)]
+    pub command: LabCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Start the nodes, or those that are missing; remove those that are too many
+    Up(LabUpArgs),
+    /// Stop and remove all nodes, and put the kernel's settings back
+    Down {
+        /// Remove the cached images and the lab's key, too
+        #[arg(long)]
+        purge: bool,
+    },
+    /// Show the nodes
+    Status,
+    /// Run a command on a node, or a shell
+    Ssh {
+        /// Name (mq-1) or number (1)
+        node: String,
+        /// Log in as this user (root, deploy, ops)
+        #[arg(short, long, value_name = "USER", default_value = "root")]
+        login: String,
+        /// As of ssh: joined by spaces and run by the node's shell
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+        command: Vec<String>,
+    },
+    /// Three nodes, a dry run, an apply with post-checks, and an apply that changes nothing
+    Demo {
+        /// trixie (Debian 13, RabbitMQ 4.0) or bookworm (Debian 12, RabbitMQ 3.10)
+        #[arg(
+            long,
+            value_enum,
+            default_value_t,
+            value_name = "RELEASE",
+            hide_possible_values = true
+        )]
+        release: Release,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LabUpArgs {
+    /// How many
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=i64::from(MAX_NODES)))]
+    pub nodes: u8,
+    /// trixie (Debian 13, RabbitMQ 4.0) or bookworm (Debian 12, RabbitMQ 3.10)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "RELEASE",
+        hide_possible_values = true
+    )]
+    pub release: Release,
+    /// Without RabbitMQ (and without Python): nodes to be bootstrapped
+    #[arg(long)]
+    pub bare: bool,
+}
+
+/// Tell what modules do and take
+#[derive(Debug, Args)]
+#[command(after_long_help = examples!(
+    "  rmqplay doc                  the list of modules\n",
+    "  rmqplay doc sysctl\n",
+    "  rmqplay doc sysctl --format json\n",
+))]
+pub struct DocArgs {
+    /// The module (also by alias or as `ansible.posix.sysctl`); without it, all are listed
+    pub module: Option<String>,
+
+    /// Standard output: human or json
+    #[arg(
+        long,
+        value_enum,
+        value_name = "FORMAT",
+        default_value_t,
+        hide_possible_values = true
+    )]
+    #[arg(help_heading = "Output")]
+    pub format: DocFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DocFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Write a completion script for a shell
+#[derive(Debug, Args)]
+#[command(after_long_help = examples!(
+    "  rmqplay completions bash > ~/.local/share/bash-completion/completions/rmqplay\n",
+    "  rmqplay completions fish > ~/.config/fish/completions/rmqplay.fish\n",
+    "  rmqplay completions zsh > ~/.zfunc/_rmqplay\n",
+))]
+pub struct CompletionsArgs {
+    /// bash, elvish, fish, powershell or zsh
+    #[arg(value_enum, hide_possible_values = true)]
+    pub shell: clap_complete::Shell,
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// High args
+
+/// What `apply`, `diff`, `verify` and `run` are asked to do.
+#[derive(Clone, Debug)]
+pub struct PlayOptions {
+    pub mode: Mode,
+    pub work: Work,
+    pub inventory: Vec<String>,
+    pub extra_vars: Vec<ExtraVars>,
+    pub limit: Option<String>,
+    pub allow_empty: bool,
+    pub selection: Selection,
+    /// Directories of roles, after `roles/` beside the playbook.
+    pub roles_path: Vec<String>,
+    /// `Some`: tell this and run nothing.
+    pub listing: Option<Listing>,
+    pub force_handlers: bool,
+    pub step: bool,
+    /// Verify: also every task.
+    pub drift: bool,
+    /// Exit with [`Exit::Pending`] when changes are pending.
+    pub detailed_exitcode: bool,
+    pub connection: ConnectionOptions,
+    pub become_: BecomeOptions,
+    pub output: OutputOptions,
+}
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Work {
+    Playbooks(Vec<String>),
+    /// One module on the hosts of a pattern.
+    Module {
+        pattern: String,
+        module: String,
+        args: String,
+    },
+}
+
+/// Which tasks. Empty lists: no restriction.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub tags: Vec<String>,
+    pub skip_tags: Vec<String>,
+    pub start_at_task: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    pub hosts: bool,
+    pub tasks: bool,
+    pub tags: bool,
+}
+
+/// One `-e`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExtraVars {
+    /// `k=v k2='v 2'`, values are strings.
+    Pairs(String),
+    /// A file of YAML or JSON.
+    File(String),
+    /// YAML or JSON itself.
+    Document(String),
+}
+
+impl ExtraVars {
+    pub fn parse(text: &str) -> Result<ExtraVars, Diagnostic> {
+        let trimmed = text.trim();
+        if let Some(path) = trimmed.strip_prefix('@') {
+            Ok(ExtraVars::File(path.to_owned()))
+        } else if trimmed.starts_with(['{', '[']) {
+            Ok(ExtraVars::Document(trimmed.to_owned()))
+        } else if trimmed.contains('=') {
+            Ok(ExtraVars::Pairs(trimmed.to_owned()))
+        } else {
+            Err(Diagnostic::error(Code::USAGE, format!("`-e {text}` sets no variable"))
+                .help("write `-e name=value`, `-e @file.yml` or `-e '{\"name\": [1, 2]}'`"))
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionOptions {
+    pub forks: u32,
+    pub remote_user: Option<String>,
+    pub private_key: Option<String>,
+    /// Seconds.
+    pub connect_timeout_s: u32,
+    /// Seconds; `None`: no limit.
+    pub task_timeout_s: Option<u32>,
+    pub ssh_common_args: Option<String>,
+    /// Seconds a connection stays after the run; 0: it ends with it.
+    pub persist_s: u32,
+    pub accept_any_host_key: bool,
+    pub simulate: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BecomeOptions {
+    pub become_: bool,
+    pub user: Option<String>,
+    pub method: Option<Method>,
+    pub password: PasswordSource,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PasswordSource {
+    None,
+    Ask,
+    /// `-`: standard input.
+    File(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputOptions {
+    pub format: Format,
+    pub reports: Vec<ReportFile>,
+    pub verbosity: u8,
+    pub show_diff: bool,
+    pub show_results: bool,
+}
+
+/// Forks where nobody says otherwise.
+pub const FORKS: u32 = 50;
+/// Seconds for a connection where nobody says otherwise (Ansible's default).
+pub const CONNECT_TIMEOUT_S: u32 = 10;
+/// Seconds a connection stays warm where nobody says otherwise.
+pub const PERSIST_S: u32 = 60;
+
+impl ApplyArgs {
+    pub fn options(&self, config: &Config) -> Result<PlayOptions, Vec<Diagnostic>> {
+        let mode = if self.check { Mode::Diff } else { Mode::Apply };
+        let mut options = self.play.options(mode, config)?;
+        options.force_handlers = self.force_handlers;
+        options.step = self.step;
+        options.output.show_diff = self.diff || self.check;
+        Ok(options)
+    }
+}
+
+impl DiffArgs {
+    pub fn options(&self, config: &Config) -> Result<PlayOptions, Vec<Diagnostic>> {
+        let mut options = self.play.options(Mode::Diff, config)?;
+        options.detailed_exitcode = self.detailed_exitcode;
+        Ok(options)
+    }
+}
+
+impl VerifyArgs {
+    pub fn options(&self, config: &Config) -> Result<PlayOptions, Vec<Diagnostic>> {
+        let mut options = self.play.options(Mode::Verify, config)?;
+        options.drift = self.drift;
+        Ok(options)
+    }
+}
+
+impl RunArgs {
+    pub fn options(&self, config: &Config) -> Result<PlayOptions, Vec<Diagnostic>> {
+        let mode = if self.check { Mode::Diff } else { Mode::Apply };
+        let mut output = self.output.options(self.diff || self.check);
+        output.show_results = true;
+        Ok(PlayOptions {
+            mode,
+            work: Work::Module {
+                pattern: self.pattern.clone(),
+                module: self.module_name.clone(),
+                args: self.args.clone(),
+            },
+            inventory: self.hosts.inventory.sources(config),
+            extra_vars: self.hosts.inventory.extra_vars()?,
+            limit: self.hosts.limit.clone(),
+            allow_empty: self.hosts.allow_empty,
+            selection: Selection::default(),
+            roles_path: config.roles_path.clone(),
+            listing: None,
+            force_handlers: false,
+            step: false,
+            drift: false,
+            detailed_exitcode: false,
+            connection: self.connection.options(config),
+            become_: self.become_.options(),
+            output,
+        })
+    }
+}
+
+impl PlayArgs {
+    fn options(&self, mode: Mode, config: &Config) -> Result<PlayOptions, Vec<Diagnostic>> {
+        let words = |list: &[String]| -> Vec<String> {
+            let words = list.iter().map(|t| t.trim().to_owned());
+            words.filter(|t| !t.is_empty()).collect()
+        };
+        let listing = Listing {
+            hosts: self.list_hosts,
+            tasks: self.list_tasks,
+            tags: self.list_tags,
+        };
+        Ok(PlayOptions {
+            mode,
+            work: Work::Playbooks(self.playbooks.clone()),
+            inventory: self.hosts.inventory.sources(config),
+            extra_vars: self.hosts.inventory.extra_vars()?,
+            limit: self.hosts.limit.clone(),
+            allow_empty: self.hosts.allow_empty,
+            selection: Selection {
+                tags: words(&self.tags),
+                skip_tags: words(&self.skip_tags),
+                start_at_task: self.start_at_task.clone(),
+            },
+            roles_path: config.roles_path.clone(),
+            listing: (self.syntax_check || listing != Listing::default()).then_some(listing),
+            force_handlers: false,
+            step: false,
+            drift: false,
+            detailed_exitcode: false,
+            connection: self.connection.options(config),
+            become_: self.become_.options(),
+            output: self.output.options(mode != Mode::Apply),
+        })
+    }
+}
+
+impl InventoryOptions {
+    /// Inventories as given, else those of the configuration.
+    pub fn sources(&self, config: &Config) -> Vec<String> {
+        if self.inventory.is_empty() {
+            config.inventory.clone()
+        } else {
+            self.inventory.clone()
+        }
+    }
+
+    pub fn extra_vars(&self) -> Result<Vec<ExtraVars>, Vec<Diagnostic>> {
+        let mut vars = Vec::new();
+        let mut errors = Vec::new();
+        for text in &self.extra_vars {
+            match ExtraVars::parse(text) {
+                Ok(v) => vars.push(v),
+                Err(e) => errors.push(e),
+            }
+        }
+        if errors.is_empty() { Ok(vars) } else { Err(errors) }
+    }
+}
+
+impl ConnectionArgs {
+    pub fn options(&self, config: &Config) -> ConnectionOptions {
+        ConnectionOptions {
+            forks: self.forks.or(config.forks).map_or(FORKS, NonZeroU32::get),
+            remote_user: self.remote_user.clone().or_else(|| config.remote_user.clone()),
+            private_key: self.private_key.clone().or_else(|| config.private_key.clone()),
+            connect_timeout_s: self.timeout.map_or(CONNECT_TIMEOUT_S, NonZeroU32::get),
+            task_timeout_s: self.task_timeout.map(NonZeroU32::get),
+            ssh_common_args: self.ssh_common_args.clone(),
+            persist_s: if self.no_persist {
+                0
+            } else {
+                self.persist.or(config.persist).unwrap_or(PERSIST_S)
+            },
+            accept_any_host_key: self.accept_any_host_key || config.host_key_checking == Some(false),
+            simulate: self.simulate,
+        }
+    }
+}
+
+impl BecomeArgs {
+    pub fn options(&self) -> BecomeOptions {
+        BecomeOptions {
+            become_: self.become_,
+            user: self.become_user.clone(),
+            method: self.become_method.map(|m| match m {
+                BecomeMethod::Sudo => Method::Sudo,
+                BecomeMethod::Su => Method::Su,
+            }),
+            password: match &self.become_password_file {
+                Some(file) => PasswordSource::File(file.clone()),
+                None if self.ask_become_pass => PasswordSource::Ask,
+                None => PasswordSource::None,
+            },
+        }
+    }
+}
+
+impl OutputArgs {
+    fn options(&self, show_diff: bool) -> OutputOptions {
+        OutputOptions {
+            format: self.format,
+            reports: self.reports.clone(),
+            verbosity: self.verbose,
+            show_diff,
+            show_results: false,
+        }
+    }
+}

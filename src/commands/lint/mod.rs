@@ -1,0 +1,139 @@
+//! `lint PATH...`: everything that can be known to be wrong without a host.
+
+mod kind;
+mod templates;
+
+use super::config::Config;
+use super::disk::WithText;
+use super::{Session, scope};
+use crate::cli::{DocFormat, Exit, LintArgs};
+use crate::diagnostic::{Code, Diagnostic, render_json, tidy};
+use crate::inventory::{Inventory, read_vars};
+use crate::language::{self, Files};
+use crate::report::style::count;
+use crate::template::FileOptions;
+use kind::{Found, Kind};
+use serde_json::json;
+
+pub fn run(session: &Session, args: &LintArgs) -> Exit {
+    let config = match session.config() {
+        Ok(config) => config,
+        Err(diagnostics) => return session.tell(&diagnostics),
+    };
+    let mut diagnostics = Vec::new();
+    let found = kind::find(&args.paths, &session.files, &mut diagnostics);
+    if found.is_empty() && diagnostics.is_empty() {
+        let paths: Vec<String> = args.paths.iter().map(|p| format!("`{p}`")).collect();
+        diagnostics.push(Diagnostic::error(
+            Code::USAGE,
+            format!("there is nothing to check in {}", paths.join(", ")),
+        ));
+    }
+    for one in &found {
+        check(session, one, &config, &mut diagnostics);
+    }
+    // Without an extension or content that tells, several ways lead to one file: each mistake once.
+    tidy(&session.sources, &mut diagnostics);
+    let errors = diagnostics.iter().filter(|d| d.is_error()).count();
+    match args.format {
+        DocFormat::Human => {
+            session.tell(&diagnostics);
+            if errors == 0 {
+                session.console.print(&format!("checked {}\n", summary(&found)));
+            }
+        }
+        DocFormat::Json => {
+            let told: Vec<_> = diagnostics.iter().map(|d| render_json(&session.sources, d)).collect();
+            let checked: Vec<_> = found
+                .iter()
+                .map(|f| json!({"path": f.path, "kind": f.kind.name()}))
+                .collect();
+            let document = json!({
+                "checked": checked, "diagnostics": told, "errors": errors, "warnings": diagnostics.len() - errors,
+            });
+            session.console.print(&format!("{document:#}\n"));
+        }
+    }
+    if errors == 0 { Exit::Done } else { Exit::Usage }
+}
+
+/// `2 playbooks, 1 role, 3 templates`.
+fn summary(found: &[Found]) -> String {
+    let counts = Kind::ALL.iter().filter_map(|kind| {
+        let n = found.iter().filter(|f| f.kind == *kind).count();
+        (n > 0).then(|| match (n, *kind) {
+            (1, Kind::Inventory) => "1 inventory".to_owned(),
+            (n, Kind::Inventory) => format!("{n} inventories"),
+            (n, kind) => count(n, kind.name()),
+        })
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
+fn check(session: &Session, one: &Found, config: &Config, out: &mut Vec<Diagnostic>) {
+    let path = &one.path;
+    match one.kind {
+        Kind::Playbook => program(session, &session.files, path, config.roles_path.clone(), out),
+        // A role and a file of tasks are only ever part of a play. The play made for them here has a handler whose
+        // name cannot be known, since what they notify may stand in another role or in the playbook.
+        Kind::Role => {
+            let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+            let play = format!("- hosts: all\n  handlers: [include_tasks: '{{{{ x }}}}']\n  roles: ['{name}']\n");
+            let mut roles_path = vec![parent.to_owned()];
+            roles_path.extend(config.roles_path.iter().cloned());
+            made(session, parent, play, roles_path, out);
+        }
+        Kind::Tasks => {
+            let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
+            let play = format!(
+                "- hosts: all\n  handlers: [include_tasks: '{{{{ x }}}}']\n  tasks: [import_tasks: '{name}']\n"
+            );
+            made(session, parent, play, config.roles_path.clone(), out);
+        }
+        Kind::Inventory => {
+            out.extend(Inventory::load(std::slice::from_ref(path), &session.files, &session.sources).1);
+        }
+        Kind::Variables => {
+            read_vars(path, &session.files, &session.sources, out);
+        }
+        Kind::Configuration => {
+            if let Some(text) = text(session, path, out)
+                && let Err(errors) = Config::parse(path, text, &session.sources)
+            {
+                out.extend(errors);
+            }
+        }
+        Kind::Template => {
+            if let Some(text) = text(session, path, out) {
+                let file = session.sources.add(path, text);
+                out.extend(scope::templar(session).check_file(file, &FileOptions::default()));
+            }
+        }
+    }
+}
+
+fn text(session: &Session, path: &str, out: &mut Vec<Diagnostic>) -> Option<String> {
+    let problem = match session.files.read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => return Some(text),
+        Ok(Err(_)) => Diagnostic::error(Code::FILE, format!("`{path}` is not UTF-8")),
+        Err(error) => Diagnostic::error(Code::FILE, format!("cannot read `{path}`")).note(error.to_string()),
+    };
+    out.push(problem);
+    None
+}
+
+fn made(session: &Session, directory: &str, play: String, roles_path: Vec<String>, out: &mut Vec<Diagnostic>) {
+    let path = format!("{directory}/<lint>");
+    let files = WithText {
+        path: path.clone(),
+        text: play,
+    };
+    program(session, &files, &path, roles_path, out);
+}
+
+fn program(session: &Session, files: &dyn Files, path: &str, roles_path: Vec<String>, out: &mut Vec<Diagnostic>) {
+    let paths = [path.to_owned()];
+    let (program, diagnostics) = language::load(&paths, files, &session.sources, &roles_path);
+    out.extend(diagnostics);
+    out.extend(templates::check(&program, &scope::templar(session)));
+}

@@ -1,0 +1,561 @@
+//! The one async loop. It owns every host's state; connections, timers and signals talk to it by messages.
+
+use crate::engine::event::{Event, Stats, TaskInfo, Timing};
+use crate::engine::host_run::{Condition, HostRun, Next, Once, Out, State, World};
+use crate::engine::schedule;
+use crate::engine::vars::Blackboard;
+use crate::engine::walk::Pos;
+use crate::transport::{CallError, CallErrorKind, Connector, Peer, Request, Response, Step, Target};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, mpsc};
+
+/// A message to the loop.
+enum Message {
+    Answer {
+        host: String,
+        answer: Result<Response, CallError>,
+        connect_ms: Option<u64>,
+    },
+    Wake {
+        host: String,
+    },
+    Interrupt,
+}
+
+/// Connections, timers and counters of a run; outlives plays and batches.
+pub struct Dispatcher<'s> {
+    connector: Arc<dyn Connector>,
+    forks: Arc<Semaphore>,
+    lines: HashMap<String, mpsc::UnboundedSender<Request>>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+    address: mpsc::UnboundedSender<Message>,
+    sink: &'s mut dyn FnMut(Event),
+    pub stats: BTreeMap<String, Stats>,
+    pub timing: BTreeMap<String, Timing>,
+    next_task: u64,
+    interrupts: u32,
+    started: Instant,
+}
+
+/// How a batch ended.
+#[derive(Debug, Default)]
+pub struct BatchEnd {
+    /// No further batch of this play.
+    pub end_play: bool,
+    /// Neither a further batch nor a further play (`any_errors_fatal`, too many failures, a failed check).
+    pub stop: Option<String>,
+    /// `meta: clear_host_errors`.
+    pub clear_errors: bool,
+}
+
+/// When a play gives up.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_fail_percentage: Option<f64>,
+    /// Hosts lost in earlier batches of the play.
+    pub lost_before: usize,
+}
+
+impl<'s> Dispatcher<'s> {
+    pub fn new(connector: Arc<dyn Connector>, forks: usize, sink: &'s mut dyn FnMut(Event)) -> Self {
+        let (address, inbox) = mpsc::unbounded_channel();
+        let signals = address.clone();
+        tokio::spawn(async move {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                if signals.send(Message::Interrupt).is_err() {
+                    break;
+                }
+            }
+        });
+        Dispatcher {
+            connector,
+            forks: Arc::new(Semaphore::new(forks.max(1))),
+            lines: HashMap::new(),
+            inbox,
+            address,
+            sink,
+            stats: BTreeMap::new(),
+            timing: BTreeMap::new(),
+            next_task: 1,
+            interrupts: 0,
+            started: Instant::now(),
+        }
+    }
+
+    pub fn tell(&mut self, event: Event) {
+        (self.sink)(event);
+    }
+
+    pub fn interrupted(&self) -> bool {
+        self.interrupts > 0
+    }
+
+    pub fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Runs a batch to its end. Runs keep their final state for the caller to read.
+    pub async fn batch(
+        &mut self,
+        runs: &mut [HostRun],
+        targets: &HashMap<String, Target>,
+        board: &Arc<Blackboard>,
+        limits: Limits,
+    ) -> BatchEnd {
+        let mut batch = Batch::new(runs);
+        for (index, run) in runs.iter_mut().enumerate() {
+            self.stats.entry(run.name.clone()).or_default();
+            self.timing.entry(run.name.clone()).or_default();
+            board.reach(&run.name, Some(Pos::default()));
+            batch.place(index, run);
+        }
+        loop {
+            while let Some(index) = batch.ready.pop_front() {
+                self.step(&mut batch, runs, index, board, targets, limits);
+                if batch.ready.is_empty() {
+                    batch.wake(board);
+                }
+            }
+            if batch.busy == 0 {
+                if batch.waiting.is_empty() {
+                    break;
+                }
+                // Everybody waits for somebody: nothing can be awaited that would come; go on in order.
+                let (index, _) = batch.waiting.remove(0);
+                batch.released.insert(index);
+                batch.ready.push_back(index);
+                continue;
+            }
+            (self.sink)(Event::Progress {
+                done: batch.done as u64,
+                total: runs.len() as u64,
+                busy: batch.busy,
+            });
+            match self.inbox.recv().await {
+                None => break,
+                Some(Message::Interrupt) => {
+                    self.interrupts += 1;
+                    if self.interrupts > 1 {
+                        break;
+                    }
+                    (self.sink)(Event::Interrupted);
+                }
+                Some(Message::Wake { host }) => {
+                    batch.busy -= 1;
+                    if let Some(index) = batch.index_of(&host) {
+                        batch.ready.push_back(index);
+                    }
+                }
+                Some(Message::Answer {
+                    host,
+                    answer,
+                    connect_ms,
+                }) => {
+                    batch.busy -= 1;
+                    self.count(&host, &answer, connect_ms);
+                    let Some(index) = batch.index_of(&host) else { continue };
+                    let mut out = Vec::new();
+                    let first = batch.first() == Some(index);
+                    let before = batch.fatal.clone();
+                    let mut world = World {
+                        least: batch.least(),
+                        board,
+                        once: &mut batch.once,
+                        first,
+                        fatal: before,
+                        out: &mut out,
+                    };
+                    runs[index].answer(answer, &mut world);
+                    batch.fatal = world.fatal;
+                    self.relay(&mut batch, runs, index, out);
+                    batch.ready.push_back(index);
+                }
+            }
+        }
+        let everything = Pos(vec![u32::MAX]);
+        batch.finish_tasks(Some(&everything), self.sink);
+        for run in runs.iter() {
+            board.reach(&run.name, None);
+            let stats = self.stats.entry(run.name.clone()).or_default();
+            add(stats, &run.stats);
+            self.timing.entry(run.name.clone()).or_default().executions += run.executions;
+        }
+        let mut end = batch.end;
+        if runs.iter().any(|r| r.check_failed) {
+            end.stop.get_or_insert_with(|| "a check failed".to_owned());
+        }
+        end
+    }
+
+    fn step(
+        &mut self,
+        batch: &mut Batch,
+        runs: &mut [HostRun],
+        index: usize,
+        board: &Arc<Blackboard>,
+        targets: &HashMap<String, Target>,
+        limits: Limits,
+    ) {
+        if runs[index].state == State::Running {
+            let over = match (&batch.end_after, runs[index].pos()) {
+                (Some(end), Some(pos)) => pos > *end,
+                _ => false,
+            };
+            if over || self.interrupts > 0 {
+                runs[index].end();
+            }
+        }
+        let mut out = Vec::new();
+        let first = batch.first() == Some(index);
+        let least = if batch.released.remove(&index) {
+            None
+        } else {
+            batch.least()
+        };
+        let mut world = World {
+            least,
+            board,
+            once: &mut batch.once,
+            first,
+            fatal: batch.fatal.clone(),
+            out: &mut out,
+        };
+        let next = runs[index].step(&mut world);
+        batch.fatal = world.fatal;
+        self.relay(batch, runs, index, out);
+        batch.place(index, &mut runs[index]);
+        board.reach(&runs[index].name, batch.at[index].clone());
+        match next {
+            Next::Call(request) => {
+                let name = runs[index].name.clone();
+                batch.busy += 1;
+                self.send(&name, targets, request);
+            }
+            Next::Sleep(seconds) => {
+                batch.busy += 1;
+                let host = runs[index].name.clone();
+                let address = self.address.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 1e6))).await;
+                    let _ = address.send(Message::Wake { host });
+                });
+            }
+            Next::Wait(condition) => batch.waiting.push((index, condition)),
+            Next::Done => {}
+        }
+        if batch.settle(index, &runs[index]) {
+            let lost = batch.lost;
+            if let Some(most) = limits.max_fail_percentage
+                && schedule::too_many(lost + limits.lost_before, runs.len(), most)
+                && batch.end.stop.is_none()
+            {
+                let reason = format!(
+                    "{} of {} hosts are lost, more than `max_fail_percentage: {most}` allows",
+                    lost + limits.lost_before,
+                    runs.len()
+                );
+                batch.end_after = batch.last_failure.clone().or_else(|| batch.least());
+                batch.end.stop = Some(reason);
+                batch.wake_all();
+            }
+        }
+        batch.finish_tasks(batch.least().as_ref(), self.sink);
+        batch.wake(board);
+    }
+
+    fn relay(&mut self, batch: &mut Batch, runs: &[HostRun], index: usize, out: Vec<Out>) {
+        let host = runs[index].name.clone();
+        for item in out {
+            match item {
+                Out::Started { pos, info } => {
+                    let next = &mut self.next_task;
+                    let sink = &mut self.sink;
+                    batch.tasks.entry(pos).or_insert_with(|| {
+                        let id = *next;
+                        *next += 1;
+                        sink(Event::TaskStarted {
+                            task: TaskInfo { id, ..info },
+                        });
+                        id
+                    });
+                }
+                Out::Result { pos, result } => {
+                    use crate::engine::event::TaskStatus;
+                    if result.status == TaskStatus::Failed {
+                        batch.last_failure = Some(pos.clone());
+                    }
+                    if let Some(id) = batch.tasks.get(&pos) {
+                        (self.sink)(Event::HostResult {
+                            task: *id,
+                            host: host.clone(),
+                            result: *result,
+                        });
+                    }
+                }
+                Out::Retrying { pos, left } => {
+                    if let Some(id) = batch.tasks.get(&pos) {
+                        (self.sink)(Event::Retrying {
+                            task: *id,
+                            host: host.clone(),
+                            left,
+                        });
+                    }
+                }
+                Out::Warning { pos, text } => {
+                    let task = pos.and_then(|p| batch.tasks.get(&p).copied());
+                    (self.sink)(Event::Warning {
+                        host: Some(host.clone()),
+                        task,
+                        text,
+                    });
+                }
+                Out::Unreachable { pos, failure } => {
+                    batch.last_failure = pos.clone().or_else(|| batch.at[index].clone());
+                    let task = pos.and_then(|p| batch.tasks.get(&p).copied());
+                    (self.sink)(Event::Unreachable {
+                        host: host.clone(),
+                        task,
+                        failure,
+                    });
+                }
+                Out::EndPlay => {
+                    batch.end.end_play = true;
+                    batch.end_after = batch.at[index].clone();
+                }
+                Out::EndBatch => batch.end_after = batch.at[index].clone(),
+                Out::ClearErrors => batch.end.clear_errors = true,
+            }
+        }
+        if batch.fatal.is_some() && batch.end.stop.is_none() {
+            batch.end.stop = Some(format!("a task failed on {host}, and `any_errors_fatal` holds"));
+        }
+    }
+
+    /// Hands a message to the host's connection, which is made when there is none.
+    fn send(&mut self, host: &str, targets: &HashMap<String, Target>, request: Request) {
+        let line = self.lines.entry(host.to_owned()).or_insert_with(|| {
+            let (line, mut orders) = mpsc::unbounded_channel::<Request>();
+            let (connector, forks, address) = (self.connector.clone(), self.forks.clone(), self.address.clone());
+            let (host, target) = (host.to_owned(), targets.get(host).cloned());
+            tokio::spawn(async move {
+                let mut peer: Option<Box<dyn Peer>> = None;
+                while let Some(request) = orders.recv().await {
+                    let permit = forks.acquire().await;
+                    let mut connect_ms = None;
+                    let answer = converse(&*connector, target.as_ref(), &mut peer, &request, &mut connect_ms).await;
+                    if matches!(&answer, Err(e) if e.kind != CallErrorKind::Become) {
+                        peer = None;
+                    }
+                    drop(permit);
+                    if address
+                        .send(Message::Answer {
+                            host: host.clone(),
+                            answer,
+                            connect_ms,
+                        })
+                        .is_err()
+                    {
+                        break;
+                    }
+                }
+                if let Some(mut peer) = peer {
+                    peer.close().await;
+                }
+            });
+            line
+        });
+        // The line ends only with the dispatcher.
+        let _ = line.send(request);
+    }
+
+    fn count(&mut self, host: &str, answer: &Result<Response, CallError>, connect_ms: Option<u64>) {
+        let timing = self.timing.entry(host.to_owned()).or_default();
+        timing.connect_ms += connect_ms.unwrap_or(0);
+        if let Ok(response) = answer {
+            timing.round_trips += 1;
+            timing.bytes_out += response.bytes_out;
+            timing.bytes_in += response.bytes_in;
+        }
+    }
+
+    /// Closes all connections (masters stay as their targets say).
+    pub async fn close(mut self) -> (BTreeMap<String, Stats>, BTreeMap<String, Timing>) {
+        self.lines.clear();
+        (self.stats, self.timing)
+    }
+}
+
+async fn converse(
+    connector: &dyn Connector,
+    target: Option<&Target>,
+    peer: &mut Option<Box<dyn Peer>>,
+    request: &Request,
+    connect_ms: &mut Option<u64>,
+) -> Result<Response, CallError> {
+    let Some(target) = target else {
+        return Err(CallError {
+            kind: CallErrorKind::Connect,
+            message: "nobody knows how to reach this host".to_owned(),
+            said: String::new(),
+            help: None,
+        });
+    };
+    let connected = match peer {
+        Some(peer) => peer,
+        None => {
+            let start = Instant::now();
+            let made = connector.connect(target).await?;
+            *connect_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+            peer.insert(made)
+        }
+    };
+    debug_assert!(request.steps.iter().any(|s| matches!(s, Step::Probe(_) | Step::Op(_))));
+    connected.call(request).await
+}
+
+fn add(total: &mut Stats, stats: &Stats) {
+    total.ok += stats.ok;
+    total.changed += stats.changed;
+    total.unreachable += stats.unreachable;
+    total.failures += stats.failures;
+    total.skipped += stats.skipped;
+    total.rescued += stats.rescued;
+    total.ignored += stats.ignored;
+    total.unknown += stats.unknown;
+}
+
+/// One batch under way.
+struct Batch {
+    index: HashMap<String, usize>,
+    ready: VecDeque<usize>,
+    waiting: Vec<(usize, Condition)>,
+    /// Calls and timers under way.
+    busy: usize,
+    /// Where each host stands, and how many stand at each place.
+    at: Vec<Option<Pos>>,
+    crowd: BTreeMap<Pos, usize>,
+    once: HashMap<Pos, Once>,
+    fatal: Option<Pos>,
+    end_after: Option<Pos>,
+    last_failure: Option<Pos>,
+    /// Hosts that are through, and those of them that failed or cannot be reached.
+    done: usize,
+    lost: usize,
+    states: Vec<State>,
+    /// The first host that is not lost; only ever moves on.
+    first: usize,
+    tasks: BTreeMap<Pos, u64>,
+    released: std::collections::HashSet<usize>,
+    end: BatchEnd,
+}
+
+impl Batch {
+    fn new(runs: &[HostRun]) -> Self {
+        Batch {
+            index: runs.iter().enumerate().map(|(i, r)| (r.name.clone(), i)).collect(),
+            ready: (0..runs.len()).collect(),
+            waiting: Vec::new(),
+            busy: 0,
+            at: vec![None; runs.len()],
+            crowd: BTreeMap::new(),
+            once: HashMap::new(),
+            fatal: None,
+            end_after: None,
+            last_failure: None,
+            done: 0,
+            lost: 0,
+            states: vec![State::Running; runs.len()],
+            first: 0,
+            tasks: BTreeMap::new(),
+            released: std::collections::HashSet::new(),
+            end: BatchEnd::default(),
+        }
+    }
+
+    fn index_of(&self, host: &str) -> Option<usize> {
+        self.index.get(host).copied()
+    }
+
+    fn first(&mut self) -> Option<usize> {
+        while matches!(self.states.get(self.first), Some(State::Failed | State::Unreachable)) {
+            self.first += 1;
+        }
+        (self.first < self.states.len()).then_some(self.first)
+    }
+
+    /// Takes note of how a host stands; whether it is newly lost.
+    fn settle(&mut self, index: usize, run: &HostRun) -> bool {
+        let Some(old) = self.states.get_mut(index).filter(|old| **old != run.state) else {
+            return false;
+        };
+        *old = run.state;
+        self.done += 1;
+        let lost = matches!(run.state, State::Failed | State::Unreachable);
+        self.lost += usize::from(lost);
+        lost
+    }
+
+    fn least(&self) -> Option<Pos> {
+        self.crowd.keys().next().cloned()
+    }
+
+    fn place(&mut self, index: usize, run: &mut HostRun) {
+        let pos = run.pos();
+        if self.at[index] == pos {
+            return;
+        }
+        if let Some(old) = self.at[index].take()
+            && let Some(count) = self.crowd.get_mut(&old)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.crowd.remove(&old);
+            }
+        }
+        if let Some(pos) = &pos {
+            *self.crowd.entry(pos.clone()).or_default() += 1;
+        }
+        self.at[index] = pos;
+    }
+
+    /// Tells the end of every task that all hosts are past.
+    fn finish_tasks(&mut self, least: Option<&Pos>, sink: &mut dyn FnMut(Event)) {
+        let Some(least) = least else { return };
+        while let Some(entry) = self.tasks.first_entry() {
+            if entry.key() >= least {
+                return;
+            }
+            let id = entry.remove();
+            sink(Event::TaskFinished { task: id });
+        }
+    }
+
+    /// Moves hosts whose condition holds now to the ready ones.
+    fn wake(&mut self, board: &Blackboard) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let least = self.least();
+        let first = self.first();
+        let mut still = Vec::new();
+        for (index, condition) in std::mem::take(&mut self.waiting) {
+            let holds = match &condition {
+                Condition::Aligned(pos) => least.as_ref().is_none_or(|l| l >= pos),
+                Condition::Hosts(hosts, pos) => hosts.iter().all(|h| board.has_reached(h, pos)),
+                Condition::Once(pos) => self.once.contains_key(pos) || first == Some(index),
+            };
+            if holds {
+                self.ready.push_back(index)
+            } else {
+                still.push((index, condition))
+            }
+        }
+        self.waiting = still;
+    }
+
+    fn wake_all(&mut self) {
+        self.ready.extend(self.waiting.drain(..).map(|(index, _)| index));
+    }
+}

@@ -1,0 +1,278 @@
+//! PURE. The dry run's memory of what earlier tasks would have done: predicted effects of ops laid over what was
+//! seen. Derived from the ops alone, never written by modules, never used to apply.
+
+use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Debug, Default)]
+pub struct Overlay {
+    /// Files as they would be. `None`: removed.
+    files: BTreeMap<String, Option<File>>,
+    /// Commands that would have run, in order, with what they may have changed and the task that runs them.
+    ran: Vec<(Effect, String)>,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    /// `None`: as it was, or not known.
+    content: Option<Content>,
+    stat: PartialStat,
+}
+
+#[derive(Clone, Debug, Default)]
+struct PartialStat {
+    kind: Option<FileKind>,
+    mode: Option<u32>,
+    owner: Option<String>,
+    group: Option<String>,
+    target: Option<String>,
+}
+
+impl Overlay {
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.ran.is_empty()
+    }
+
+    /// Takes note of ops that `task` would run.
+    pub fn apply(&mut self, ops: &[Op], task: &str) {
+        for op in ops {
+            match op {
+                Op::Write {
+                    path,
+                    content,
+                    mode,
+                    owner,
+                    group,
+                    backup,
+                    ..
+                } => {
+                    if let Some(backup) = backup {
+                        self.change(backup, |f| f.stat.kind = Some(FileKind::File));
+                    }
+                    self.change(path, |f| {
+                        f.content = Some(content.clone());
+                        f.stat.set(Some(FileKind::File), *mode, owner, group);
+                    });
+                }
+                Op::Put { path, content } => {
+                    // The kernel answers with a newline at the end, whether or not one was written.
+                    let text = format!("{}\n", content.text().trim_end_matches('\n'));
+                    self.change(path, |f| f.content = Some(Content::from(text)));
+                }
+                Op::MakeDir {
+                    path,
+                    mode,
+                    owner,
+                    group,
+                    parents,
+                } => {
+                    if *parents {
+                        let mut parent = path.as_str();
+                        while let Some((above, _)) = parent.rsplit_once('/').filter(|(a, _)| !a.is_empty()) {
+                            self.change(above, |f| f.stat.kind = f.stat.kind.or(Some(FileKind::Directory)));
+                            parent = above;
+                        }
+                    }
+                    self.change(path, |f| f.stat.set(Some(FileKind::Directory), *mode, owner, group));
+                }
+                Op::Link { path, target, hard, .. } => self.change(path, |f| {
+                    if *hard {
+                        f.stat.kind = Some(FileKind::File);
+                    } else {
+                        f.stat.kind = Some(FileKind::Link);
+                        f.stat.target = Some(target.clone());
+                    }
+                }),
+                Op::Remove { path, .. } => {
+                    self.files.retain(|p, _| !is_below(p, path));
+                    self.files.insert(path.clone(), None);
+                }
+                Op::Chmod { path, mode } => self.change(path, |f| f.stat.mode = Some(*mode)),
+                Op::Chown { path, owner, group, .. } => self.change(path, |f| f.stat.set(None, None, owner, group)),
+                Op::Touch { path, .. } => self.change(path, |f| f.stat.kind = f.stat.kind.or(Some(FileKind::File))),
+                Op::Copy { path, .. } => {
+                    self.ran.push((Effect::Mentions(vec![path.clone()]), task.to_owned()));
+                }
+                Op::Exec(exec) => {
+                    if exec.effect != Effect::Nothing {
+                        self.ran.push((exec.effect.clone(), task.to_owned()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn change(&mut self, path: &str, edit: impl FnOnce(&mut File)) {
+        let entry = self.files.entry(path.to_owned()).or_default();
+        edit(entry.get_or_insert_with(|| File {
+            content: None,
+            stat: PartialStat::default(),
+        }));
+    }
+
+    /// What a probe would see after the tasks noted so far, if it saw `seen` now.
+    pub fn view(&self, probe: &Probe, seen: Observation) -> Observation {
+        if self.is_empty() {
+            return seen;
+        }
+        let path = match probe {
+            Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => Some(path.as_str()),
+            _ => None,
+        };
+        if let Some(path) = path {
+            if let Some(file) = self.files.get(path) {
+                return match file {
+                    None => absent(probe),
+                    Some(file) => file.answer(probe, seen),
+                };
+            }
+            if self.files.iter().any(|(p, f)| f.is_none() && is_below(path, p)) {
+                return absent(probe);
+            }
+        }
+        if let Probe::Glob { pattern } = probe
+            && let Observation::List(mut list) = seen
+        {
+            if let Ok(glob) = globset::GlobBuilder::new(pattern).literal_separator(true).build() {
+                let glob = glob.compile_matcher();
+                for (path, file) in &self.files {
+                    list.retain(|p| p != path);
+                    if file.is_some() && glob.is_match(path) {
+                        list.push(path.clone());
+                    }
+                }
+                list.sort();
+            }
+            return self.doubt(probe, Observation::List(list));
+        }
+        self.doubt(probe, seen)
+    }
+
+    /// What commands that would have run leave of an answer.
+    fn doubt(&self, probe: &Probe, seen: Observation) -> Observation {
+        let text = || serde_json::to_string(probe).unwrap_or_default();
+        for (effect, task) in &self.ran {
+            let touched = match effect {
+                Effect::Nothing => false,
+                Effect::Anything => true,
+                Effect::Creates => says_absent(probe, &seen),
+                Effect::Mentions(words) => {
+                    let text = text();
+                    words.iter().any(|w| text.contains(w.as_str()))
+                }
+            };
+            // Kernel settings are not what commands usually change behind our back, but nobody can know.
+            if touched {
+                return Observation::Unknown(format!("cannot know until `{task}` has run"));
+            }
+        }
+        seen
+    }
+}
+
+/// Whether an answer says that something does not exist, so that a package may bring it.
+fn says_absent(probe: &Probe, seen: &Observation) -> bool {
+    match (probe, seen) {
+        (Probe::Glob { pattern }, Observation::List(list)) => list.is_empty() && !pattern.starts_with("/proc/"),
+        (_, Observation::Stat(None) | Observation::Content(None) | Observation::Text(None)) => {
+            !matches!(probe, Probe::Read { path, .. } | Probe::Stat { path, .. } if path.starts_with("/proc/") || path.starts_with("/sys/"))
+        }
+        // Package lists, units, users: what a command reports may be about to appear.
+        (Probe::Exec { .. }, _) => true,
+        (_, Observation::Failed(_)) => true,
+        _ => false,
+    }
+}
+
+fn absent(probe: &Probe) -> Observation {
+    match probe {
+        Probe::Stat { .. } => Observation::Stat(None),
+        Probe::Read { .. } => Observation::Content(None),
+        _ => Observation::Text(None),
+    }
+}
+
+fn is_below(path: &str, above: &str) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
+}
+
+impl PartialStat {
+    fn set(&mut self, kind: Option<FileKind>, mode: Option<u32>, owner: &Option<String>, group: &Option<String>) {
+        self.kind = kind.or(self.kind);
+        self.mode = mode.or(self.mode);
+        self.owner = owner.clone().or(self.owner.take());
+        self.group = group.clone().or(self.group.take());
+    }
+}
+
+impl File {
+    fn answer(&self, probe: &Probe, seen: Observation) -> Observation {
+        match probe {
+            Probe::Stat { follow, .. } => {
+                let old = match seen {
+                    Observation::Stat(old) => old,
+                    _ => None,
+                };
+                let mut stat = old.unwrap_or(Stat {
+                    kind: FileKind::File,
+                    mode: 0o644,
+                    uid: 0,
+                    gid: 0,
+                    owner: "root".to_owned(),
+                    group: "root".to_owned(),
+                    size: 0,
+                    mtime: 0,
+                    atime: 0,
+                    ctime: 0,
+                    inode: 0,
+                    dev: 0,
+                    nlink: 1,
+                    target: None,
+                });
+                if let Some(kind) = self.stat.kind {
+                    if kind != stat.kind && kind == FileKind::Directory {
+                        stat.mode = 0o755;
+                    }
+                    stat.kind = kind;
+                }
+                if *follow && stat.kind == FileKind::Link {
+                    return Observation::Unknown("the link is made by an earlier task".to_owned());
+                }
+                if let Some(mode) = self.stat.mode {
+                    stat.mode = mode;
+                }
+                // Names and numbers go together: a numeric owner is its own id.
+                if let Some(owner) = &self.stat.owner {
+                    match owner.parse() {
+                        Ok(uid) => stat.uid = uid,
+                        Err(_) => stat.owner.clone_from(owner),
+                    }
+                }
+                if let Some(group) = &self.stat.group {
+                    match group.parse() {
+                        Ok(gid) => stat.gid = gid,
+                        Err(_) => stat.group.clone_from(group),
+                    }
+                }
+                if let Some(content) = &self.content {
+                    stat.size = content.as_bytes().len() as u64;
+                }
+                stat.target = self.stat.target.clone().or(stat.target);
+                Observation::Stat(Some(stat))
+            }
+            Probe::Read { .. } => match &self.content {
+                Some(content) => Observation::Content(Some(content.clone())),
+                None => seen,
+            },
+            Probe::Hash { algorithm, .. } => match &self.content {
+                Some(content) => match algorithm.as_str() {
+                    "sha1" => Observation::Text(Some(content.sha1())),
+                    "sha256" => Observation::Text(Some(content.sha256())),
+                    _ => Observation::Unknown("the file is written by an earlier task".to_owned()),
+                },
+                None => seen,
+            },
+            _ => seen,
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! PURE. The variables of a host while it runs: layers in Ansible's order of precedence, what tasks have
+//! produced, and what other hosts may see of it.
+
+use crate::engine::walk::Pos;
+use crate::language::{Common, Node, Role};
+use crate::template::{Found, Scope};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, RwLock};
+
+/// A layer of variables written by the user, shared between hosts.
+pub type Layer = Arc<Vec<(String, Arc<Node>)>>;
+
+/// What tasks of a host have produced so far. Copied on write: looking ahead works on a clone.
+#[derive(Clone, Debug, Default)]
+pub struct Produced {
+    /// Facts without the `ansible_` prefix; `None` until gathered.
+    pub facts: Option<Arc<Value>>,
+    /// Registered results and `set_fact`s; `None`: not there yet (looking ahead, dry run), and why.
+    pub values: Arc<HashMap<String, Result<Arc<Value>, String>>>,
+    /// Names whose values came from `no_log` tasks.
+    pub secret: Arc<HashSet<String>>,
+}
+
+impl Produced {
+    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, String>) {
+        Arc::make_mut(&mut self.values).insert(name.to_owned(), value);
+    }
+
+    pub fn add_facts(&mut self, new: &Map<String, Value>) {
+        let mut facts = self
+            .facts
+            .as_ref()
+            .and_then(|f| f.as_object().cloned())
+            .unwrap_or_default();
+        facts.extend(
+            new.iter()
+                .map(|(k, v)| (k.strip_prefix("ansible_").unwrap_or(k).to_owned(), v.clone())),
+        );
+        self.facts = Some(Arc::new(Value::Object(facts)));
+    }
+}
+
+/// What does not change for a host during a play.
+#[derive(Debug)]
+pub struct HostLayers {
+    pub name: String,
+    /// Defaults of all roles of the play: level 2.
+    pub defaults: Vec<Layer>,
+    /// The inventory's layers, lowest first: levels 3 to 10.
+    pub low: Vec<Layer>,
+    /// Play `vars`, `vars_files`, role `vars`: levels 12 to 15.
+    pub high: Vec<Layer>,
+    /// `-e`.
+    pub extra: Layer,
+    /// `inventory_hostname`, `group_names`, `groups`...: cannot be overridden.
+    pub magic: HashMap<String, Arc<Value>>,
+    /// The same for all hosts of the play.
+    pub play_magic: Arc<HashMap<String, Arc<Value>>>,
+    /// Facts are expected but not there yet, so that an unknown `ansible_*` is "not yet", not undefined.
+    pub facts_expected: bool,
+}
+
+/// Variables as one task sees them.
+#[derive(Clone, Debug)]
+pub struct TaskScope {
+    pub host: Arc<HostLayers>,
+    pub produced: Produced,
+    /// Keywords around the task, outermost first; the play's own is left out (it is in `host.high`).
+    pub chain: Vec<Arc<Common>>,
+    pub role: Option<Arc<Role>>,
+    /// `item`, `ansible_loop`, `index_var`..., `ansible_failed_task`: data.
+    pub local: Arc<HashMap<String, Arc<Value>>>,
+    pub hostvars: Option<HostVars>,
+}
+
+impl TaskScope {
+    fn in_layers(layers: &[Layer], name: &str) -> Option<Arc<Node>> {
+        layers.iter().rev().find_map(|layer| find(layer, name))
+    }
+}
+
+fn find(layer: &[(String, Arc<Node>)], name: &str) -> Option<Arc<Node>> {
+    layer
+        .iter()
+        .rev()
+        .find(|(n, _)| n == name)
+        .map(|(_, node)| node.clone())
+}
+
+impl Scope for TaskScope {
+    fn lookup(&self, name: &str) -> Found {
+        if let Some(value) = self.local.get(name) {
+            return Found::Data(value.clone());
+        }
+        if let Some(value) = self.host.magic.get(name).or_else(|| self.host.play_magic.get(name)) {
+            return Found::Data(value.clone());
+        }
+        match name {
+            "hostvars" => {
+                if let Some(hostvars) = &self.hostvars {
+                    return Found::Scope(Arc::new(hostvars.clone()));
+                }
+            }
+            "role_path" | "role_name" | "ansible_role_name" => {
+                if let Some(role) = &self.role {
+                    let text = if name == "role_path" { &role.path } else { &role.name };
+                    return Found::Data(Arc::new(Value::String(text.clone())));
+                }
+            }
+            "ansible_facts" => {
+                return match &self.produced.facts {
+                    Some(facts) => Found::Data(facts.clone()),
+                    None if self.host.facts_expected => Found::Unknown("facts are not gathered yet".to_owned()),
+                    None => Found::Data(Arc::new(Value::Object(Map::new()))),
+                };
+            }
+            _ => {}
+        }
+        if let Some(node) = find(&self.host.extra, name) {
+            return Found::Trusted(node);
+        }
+        // Parameters of includes (21) and of roles (20) win over registered values (19), which win over task and
+        // block variables (17, 16).
+        if let Some(node) = self
+            .chain
+            .iter()
+            .rev()
+            .filter(|c| c.params)
+            .find_map(|c| find(&c.vars, name))
+        {
+            return Found::Trusted(node);
+        }
+        if let Some(node) = self.role.as_ref().and_then(|r| find(&r.params, name)) {
+            return Found::Trusted(node);
+        }
+        match self.produced.values.get(name) {
+            Some(Ok(value)) => return Found::Data(value.clone()),
+            Some(Err(why)) => return Found::Unknown(why.clone()),
+            None => {}
+        }
+        if let Some(node) = self.chain.iter().rev().find_map(|c| find(&c.vars, name)) {
+            return Found::Trusted(node);
+        }
+        if let Some(node) = self.role.as_ref().and_then(|r| role_var(r, name)) {
+            return Found::Trusted(node);
+        }
+        if let Some(node) = Self::in_layers(&self.host.high, name) {
+            return Found::Trusted(node);
+        }
+        if let Some(fact) = name.strip_prefix("ansible_") {
+            match &self.produced.facts {
+                Some(facts) => {
+                    if let Some(value) = facts.get(fact) {
+                        return Found::Data(Arc::new(value.clone()));
+                    }
+                }
+                None if self.host.facts_expected && Self::in_layers(&self.host.low, name).is_none() => {
+                    return Found::Unknown("facts are not gathered yet".to_owned());
+                }
+                None => {}
+            }
+        }
+        // A role's own defaults win over other roles' for its tasks; both lose to the inventory.
+        Self::in_layers(&self.host.low, name)
+            .or_else(|| self.role.as_ref().and_then(|r| role_default(r, name)))
+            .or_else(|| Self::in_layers(&self.host.defaults, name))
+            .map_or(Found::Missing, Found::Trusted)
+    }
+
+    fn defined_at(&self, name: &str) -> Option<crate::diagnostic::Span> {
+        match self.lookup(name) {
+            Found::Trusted(node) => Some(node.span),
+            _ => None,
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        names.extend(self.local.keys().cloned());
+        names.extend(self.host.magic.keys().chain(self.host.play_magic.keys()).cloned());
+        names.extend(self.produced.values.keys().cloned());
+        let layers = self
+            .host
+            .defaults
+            .iter()
+            .chain(&self.host.low)
+            .chain(&self.host.high)
+            .chain(std::iter::once(&self.host.extra));
+        names.extend(layers.flat_map(|l| l.iter().map(|(n, _)| n.clone())));
+        names.extend(self.chain.iter().flat_map(|c| c.vars.iter().map(|(n, _)| n.clone())));
+        if let Some(role) = &self.role {
+            names.extend(
+                role.defaults
+                    .iter()
+                    .chain(&role.vars)
+                    .chain(&role.params)
+                    .map(|(n, _)| n.clone()),
+            );
+        }
+        if let Some(facts) = &self.produced.facts {
+            names.extend(
+                facts
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|f| f.keys())
+                    .map(|k| format!("ansible_{k}")),
+            );
+        }
+        names.extend(["hostvars", "ansible_facts"].map(str::to_owned));
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+fn role_var(role: &Role, name: &str) -> Option<Arc<Node>> {
+    find(&role.vars, name).or_else(|| role.parents.iter().find_map(|p| role_var(p, name)))
+}
+
+fn role_default(role: &Role, name: &str) -> Option<Arc<Node>> {
+    find(&role.defaults, name).or_else(|| role.parents.iter().find_map(|p| role_default(p, name)))
+}
+
+/// What hosts see of each other: the variables of each, and what its tasks produced with the position at which
+/// they did, so that a host that ran ahead shows a slower one only what linear order would show.
+#[derive(Debug, Default)]
+pub struct Blackboard {
+    hosts: RwLock<BTreeMap<String, Entry>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    layers: Arc<HostLayers>,
+    /// The position up to which everything is done; `None`: done with the play, or not in it.
+    reached: Option<Pos>,
+    facts: Vec<(Pos, Arc<Value>)>,
+    values: HashMap<String, Vec<(Pos, Arc<Value>)>>,
+}
+
+impl Blackboard {
+    fn write<T>(&self, host: &str, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut hosts = self.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        hosts.get_mut(host).map(change)
+    }
+
+    /// Makes a host known; what it produced in earlier plays stays (at the very beginning of this one).
+    pub fn enter(&self, layers: Arc<HostLayers>, reached: Option<Pos>) {
+        let mut hosts = self.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let old = hosts.remove(&layers.name);
+        let start = Pos::default();
+        let (facts, values) = old.map_or_else(Default::default, |e| {
+            (
+                e.facts
+                    .last()
+                    .map(|(_, f)| (start.clone(), f.clone()))
+                    .into_iter()
+                    .collect(),
+                e.values
+                    .into_iter()
+                    .filter_map(|(k, v)| v.last().map(|(_, x)| (k, vec![(start.clone(), x.clone())])))
+                    .collect(),
+            )
+        });
+        hosts.insert(
+            layers.name.clone(),
+            Entry {
+                layers,
+                reached,
+                facts,
+                values,
+            },
+        );
+    }
+
+    pub fn reach(&self, host: &str, pos: Option<Pos>) {
+        self.write(host, |e| e.reached = pos);
+    }
+
+    pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Arc<Value>) {
+        self.write(host, |e| {
+            e.values
+                .entry(name.to_owned())
+                .or_default()
+                .push((at.clone(), value.clone()))
+        });
+    }
+
+    pub fn publish_facts(&self, host: &str, at: &Pos, facts: &Arc<Value>) {
+        self.write(host, |e| e.facts.push((at.clone(), facts.clone())));
+    }
+
+    /// Whether `host` has done everything before `pos`.
+    pub fn has_reached(&self, host: &str, pos: &Pos) -> bool {
+        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        hosts
+            .get(host)
+            .and_then(|e| e.reached.as_ref())
+            .is_none_or(|reached| reached >= pos)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.hosts
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
+    }
+
+    /// The variables of `host` as linear order shows them to a task at `pos`.
+    fn scope(&self, board: &Arc<Blackboard>, host: &str, pos: &Pos, wait: &WaitList) -> Option<RemoteScope> {
+        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let entry = hosts.get(host)?;
+        let before = |at: &Pos| at < pos || *at == Pos::default();
+        let mut produced = Produced {
+            facts: entry
+                .facts
+                .iter()
+                .rev()
+                .find(|(at, _)| before(at))
+                .map(|(_, f)| f.clone()),
+            ..Produced::default()
+        };
+        for (name, versions) in &entry.values {
+            if let Some((_, value)) = versions.iter().rev().find(|(at, _)| before(at)) {
+                produced.set(name, Ok(value.clone()));
+            }
+        }
+        let reached = entry.reached.as_ref().is_none_or(|r| r >= pos);
+        let scope = TaskScope {
+            host: entry.layers.clone(),
+            produced,
+            chain: Vec::new(),
+            role: None,
+            local: Arc::default(),
+            hostvars: Some(HostVars {
+                board: board.clone(),
+                pos: pos.clone(),
+                wait: wait.clone(),
+            }),
+        };
+        Some(RemoteScope {
+            scope,
+            reached,
+            wait: wait.clone(),
+        })
+    }
+}
+
+/// Hosts whose progress an evaluation turned out to depend on.
+pub type WaitList = Arc<RwLock<Vec<String>>>;
+
+/// The `hostvars` variable, as seen from a task at `pos`.
+#[derive(Clone, Debug)]
+pub struct HostVars {
+    pub board: Arc<Blackboard>,
+    pub pos: Pos,
+    pub wait: WaitList,
+}
+
+/// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.
+#[derive(Debug)]
+struct RemoteScope {
+    scope: TaskScope,
+    reached: bool,
+    wait: WaitList,
+}
+
+impl Scope for RemoteScope {
+    fn lookup(&self, name: &str) -> Found {
+        if self.reached {
+            return self.scope.lookup(name);
+        }
+        // Written in the inventory: no task changes it, unless one of the same name is produced later, which
+        // linear order would not show us yet either.
+        match self.scope.lookup(name) {
+            found @ (Found::Trusted(_) | Found::Scope(_)) => found,
+            found @ Found::Data(_)
+                if self.scope.host.magic.contains_key(name) || self.scope.host.play_magic.contains_key(name) =>
+            {
+                found
+            }
+            _ => {
+                let mut wait = self.wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                wait.push(self.scope.host.name.clone());
+                Found::Unknown(format!("host `{}` has not come to this task yet", self.scope.host.name))
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.scope.names()
+    }
+}
+
+/// `hostvars` itself: its names are hosts, its values their variables.
+impl Scope for HostVars {
+    fn lookup(&self, name: &str) -> Found {
+        match self.board.scope(&self.board, name, &self.pos, &self.wait) {
+            Some(scope) => Found::Scope(Arc::new(scope)),
+            None => Found::Missing,
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.board.names()
+    }
+}

@@ -1,0 +1,520 @@
+//! `copy`: a file, a tree or a text from the controller to the host, or a file from one place of the host to another.
+
+use super::args::plain;
+use super::file_attributes::{Attributes, Mode, describe, with_file_args};
+use super::file_content::{FileContent, READ_LIMIT, Step, Writing, basename, make_directories, parent_of};
+use super::template::{BACKUP, FOLLOW, FORCE, RETURNS, VALIDATE, ahead};
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
+};
+use crate::host::{Content, Delta, Facet, FileKind, Guard, Observation, Op, Probe, Stat};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+pub static SPEC: ModuleSpec = ModuleSpec {
+    name: "copy",
+    aliases: &[],
+    summary: "Copy a file, a tree or a text to the host",
+    description: "Brings `dest` to the content of `src` (a file or directory of the controller, searched for in `files/` of \
+                  the role and beside the playbook) or of `content`, atomically, if it differs. A `src` directory with a \
+                  slash at its end means what is in it. A mapping or list as `content` is written as JSON.\n\n\
+                  Unlike Ansible's: the diff shows mode and owner beside content; old content above 512 KiB is compared by \
+                  hash and not shown; a backup has part of the old content's hash in its name where Ansible has a process \
+                  id; a file that changed after it was looked at is left alone and the task fails. Not supported yet: \
+                  directories with `remote_src`, `local_follow: false`.",
+    args: with_file_args![
+        ArgSpec::new(
+            "src",
+            ArgKind::Path,
+            "File or directory on the controller; on the host with `remote_src`."
+        ),
+        ArgSpec::new("content", ArgKind::Raw, "The content itself instead of `src`."),
+        ArgSpec::new(
+            "dest",
+            ArgKind::Path,
+            "Where it goes on the host: a file, or a directory."
+        )
+        .required(),
+        BACKUP,
+        FORCE,
+        FOLLOW,
+        VALIDATE,
+        ArgSpec::new("remote_src", ArgKind::Bool, "`src` is on the host.").default("false"),
+        ArgSpec::new("checksum", ArgKind::Str, "SHA-1 that `src` must have."),
+        ArgSpec::new(
+            "directory_mode",
+            ArgKind::Mode,
+            "Permissions of directories that are made."
+        ),
+        ArgSpec::new(
+            "local_follow",
+            ArgKind::Bool,
+            "Follow symlinks below `src`; only `true` is supported yet."
+        )
+        .default("true"),
+        ArgSpec::new(
+            "decrypt",
+            ArgKind::Bool,
+            "Decrypt a `src` from a vault (not supported yet)."
+        )
+        .default("true"),
+    ],
+    free_form: None,
+    open: false,
+    returns: RETURNS,
+    examples: "- name: the cookie of the cluster
+  copy:
+    content: \"{{ erlang_cookie }}\"
+    dest: /var/lib/rabbitmq/.erlang.cookie
+    owner: rabbitmq
+    group: rabbitmq
+    mode: \"0400\"
+  no_log: true
+- name: everything in files/certs
+  ansible.builtin.copy:
+    src: certs/
+    dest: /etc/rabbitmq/certs
+    mode: u=rw,g=r,o=
+    directory_mode: \"0750\"
+- name: keep the packaged configuration
+  copy: {src: /etc/rabbitmq/rabbitmq.conf, dest: /etc/rabbitmq/rabbitmq.conf.orig, remote_src: true, force: false}
+",
+    local: true,
+    kind: Kind::Host(prepare),
+    ahead,
+};
+
+fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+    let dest = args.need("dest")?;
+    let directory_mode = args.str("directory_mode").map(Mode::parse).transpose()?;
+    if args.opt_bool("local_follow") == Some(false) {
+        return Err(ArgError::new(
+            "local_follow",
+            "not supported yet: `local_follow: false`",
+        ));
+    }
+    let preserve = args.str("mode") == Some("preserve");
+    let explicit = match args.str("mode") {
+        Some(text) if !preserve => Some(Mode::parse(text)?),
+        _ => None,
+    };
+    let mut file = FileContent {
+        dest: dest.to_owned(),
+        writing: Writing::new(args, Attributes::with_mode(args, explicit)?, controller.now())?,
+        force: args.bool("force"),
+        follow: args.bool("follow"),
+        directory_mode,
+        ..FileContent::default()
+    };
+    let src = match (args.str("src"), args.raw("content")) {
+        (Some(_), Some(_)) => {
+            return Err(ArgError::new("content", "`src` and `content` exclude each other"));
+        }
+        (None, None) => return Err(ArgError::task("`copy` needs `src` or `content`")),
+        (None, Some(content)) => {
+            if dest.ends_with('/') {
+                return Err(
+                    ArgError::new("dest", "`content` goes to a file, and `dest` is a directory")
+                        .help("write the name of the file"),
+                );
+            }
+            file.content = Content::from(match content {
+                Value::Object(_) | Value::Array(_) => python_json(content),
+                other => plain(other),
+            });
+            check(args, &file.content)?;
+            return Ok(Box::new(Copy {
+                file,
+                ..Copy::default()
+            }));
+        }
+        (Some(src), None) => src,
+    };
+    if args.bool("remote_src") {
+        file.basename = Some(basename(src).to_owned());
+        return Ok(Box::new(OnHost {
+            src: src.to_owned(),
+            file,
+            preserve,
+            checksum: args.str("checksum").map(str::to_owned),
+        }));
+    }
+    let tree = if src.ends_with('/') {
+        Some(controller.tree(src)?)
+    } else {
+        None
+    };
+    let (found, bytes) = match (tree, controller.file(src)) {
+        (Some(tree), _) => return copy_tree(src, tree, file, args, preserve, controller),
+        (None, Ok(found)) => found,
+        (None, Err(error)) => match controller.tree(src) {
+            Ok(tree) => return copy_tree(src, tree, file, args, preserve, controller),
+            Err(_) => return Err(error),
+        },
+    };
+    file.content = plaintext(&found, bytes, args)?;
+    check(args, &file.content)?;
+    file.basename = Some(basename(src).to_owned());
+    file.source = Some(found);
+    if preserve {
+        file.writing.attributes.mode = Some(Mode::Octal(controller.mode(src, false)?));
+    }
+    Ok(Box::new(Copy {
+        file,
+        ..Copy::default()
+    }))
+}
+
+/// `checksum:` is of what is on the controller.
+fn check(args: &Args, content: &Content) -> Result<(), ArgError> {
+    match args.str("checksum") {
+        Some(wanted) if !wanted.eq_ignore_ascii_case(&content.sha1()) => Err(ArgError::new(
+            "checksum",
+            format!("`src` has the SHA-1 `{}`, not `{wanted}`", content.sha1()),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn plaintext(path: &str, bytes: Vec<u8>, args: &Args) -> Result<Content, ArgError> {
+    if args.bool("decrypt") && bytes.starts_with(b"$ANSIBLE_VAULT;") {
+        return Err(ArgError::new(
+            "src",
+            format!("not supported yet: `{path}` is encrypted with ansible-vault"),
+        )
+        .help("`decrypt: false` copies it as it is"));
+    }
+    Ok(Content::from(bytes))
+}
+
+fn copy_tree(
+    src: &str,
+    (found, names): (String, Vec<String>),
+    base: FileContent,
+    args: &Args,
+    preserve: bool,
+    controller: &dyn Prepare,
+) -> Result<Box<dyn Action>, ArgError> {
+    // As rsync: `dir/` is what is in it, `dir` is itself.
+    let root = base.dest.trim_end_matches('/').to_owned();
+    let top = if src.ends_with('/') {
+        root.clone()
+    } else {
+        format!("{root}/{}", basename(src))
+    };
+    let mut directories = BTreeSet::from([root.clone(), top.clone()]);
+    let mut files = Vec::new();
+    for name in names {
+        let path = format!("{top}/{}", name.trim_end_matches('/'));
+        let mut above = parent_of(&path);
+        while above.len() > top.len() {
+            directories.insert(above.to_owned());
+            above = parent_of(above);
+        }
+        if name.ends_with('/') {
+            directories.insert(path);
+            continue;
+        }
+        let local = format!("{}/{name}", src.trim_end_matches('/'));
+        let (found, bytes) = controller.file(&local)?;
+        let mut file = FileContent {
+            dest: path,
+            content: plaintext(&found, bytes, args)?,
+            source: Some(found),
+            parent_is_made: true,
+            ..base.clone()
+        };
+        if preserve {
+            file.writing.attributes.mode = Some(Mode::Octal(controller.mode(&local, false)?));
+        }
+        files.push(file);
+    }
+    let mut file = base;
+    file.dest = root.clone();
+    file.source = Some(found);
+    Ok(Box::new(Copy {
+        root: Some(root),
+        file,
+        files,
+        directories: directories.into_iter().collect(),
+    }))
+}
+
+/// One file, or with `root` a tree.
+#[derive(Default)]
+struct Copy {
+    root: Option<String>,
+    file: FileContent,
+    files: Vec<FileContent>,
+    /// Parents before what is in them.
+    directories: Vec<String>,
+}
+
+impl Action for Copy {
+    fn probes(&self) -> Vec<Probe> {
+        if self.root.is_none() {
+            return self.file.probes();
+        }
+        let directories = self.directories.iter().map(Probe::stat_follow);
+        directories
+            .chain(self.files.iter().flat_map(FileContent::probes))
+            .collect()
+    }
+
+    fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
+        let Some(root) = &self.root else {
+            return Ok(self.file.decide(seen)?.into_decision());
+        };
+        let mut step = Step {
+            report: Report::new()
+                .with("dest", format!("{root}/"))
+                .with("src", self.file.source.clone().unwrap_or_default()),
+            ..Step::default()
+        };
+        let mut attributes = self.file.writing.attributes.clone();
+        attributes.mode = self.file.directory_mode.clone();
+        for path in &self.directories {
+            match seen.raw(&Probe::stat_follow(path))? {
+                Observation::Stat(Some(stat)) if stat.kind == FileKind::Directory => {
+                    // The directory the user named is his; those of the tree are ours.
+                    if path != root {
+                        step.attributes(attributes.difference(path, &stat));
+                    }
+                }
+                Observation::Stat(Some(_)) => {
+                    return Err(Stop::Fail(Failure::new(format!("`{path}` is not a directory"))));
+                }
+                Observation::Failed(text) => return Err(Stop::Fail(Failure::new(text))),
+                _ => step.then(make_directories(path, self.file.directory_mode.as_ref(), &attributes)),
+            }
+        }
+        for file in &self.files {
+            step.then(file.decide(seen)?);
+        }
+        Ok(step.into_decision())
+    }
+}
+
+/// `remote_src`: from one place of the host to another.
+struct OnHost {
+    src: String,
+    file: FileContent,
+    preserve: bool,
+    checksum: Option<String>,
+}
+
+impl Action for OnHost {
+    fn probes(&self) -> Vec<Probe> {
+        let mut probes = vec![Probe::stat_follow(&self.src), self.read_source()];
+        probes.extend(self.file.probes());
+        probes
+    }
+
+    fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
+        let source = match seen.raw(&Probe::stat_follow(&self.src))? {
+            Observation::Unknown(why) => return Err(Stop::CannotKnow(why)),
+            _ => seen.stat_follow(&self.src)?,
+        };
+        let Some(source) = source else {
+            return Err(Stop::Fail(Failure::new(format!(
+                "`{}` does not exist on the host",
+                self.src
+            ))));
+        };
+        if source.kind == FileKind::Directory {
+            return Err(Stop::Fail(Failure::new(format!(
+                "not supported yet: `remote_src` with a directory (`{}`)",
+                self.src
+            ))));
+        }
+        let mut file = self.file.clone();
+        let own_mode = file.writing.attributes.mode.clone();
+        if self.preserve {
+            file.writing.attributes.mode = Some(Mode::Octal(source.mode));
+        }
+        if source.size > READ_LIMIT {
+            return self.large(&source, file, seen);
+        }
+        let Observation::Content(Some(content)) = seen.get(&self.read_source())? else {
+            return Err(Stop::Fail(Failure::new(format!(
+                "`{}` is not a regular file",
+                self.src
+            ))));
+        };
+        self.verify(&content.sha1())?;
+        file.content = content;
+        let step = file.decide(seen)?;
+        // Content that is copied brings its mode along; content that is right already keeps the mode it has.
+        if own_mode.is_none() && !self.preserve && step.ops.iter().any(|op| matches!(op, Op::Write { .. })) {
+            file.writing.attributes.mode = Some(Mode::Octal(source.mode));
+            return Ok(self.named(file.decide(seen)?).into_decision());
+        }
+        Ok(self.named(step).into_decision())
+    }
+}
+
+impl OnHost {
+    fn read_source(&self) -> Probe {
+        Probe::Read {
+            path: self.src.clone(),
+            max: READ_LIMIT,
+        }
+    }
+
+    fn verify(&self, sha1: &str) -> Result<(), Stop> {
+        match &self.checksum {
+            Some(wanted) if !wanted.eq_ignore_ascii_case(sha1) => Err(Stop::Fail(Failure::new(format!(
+                "`{}` has the SHA-1 `{sha1}`, not `{wanted}`",
+                self.src
+            )))),
+            _ => Ok(()),
+        }
+    }
+
+    fn named(&self, mut step: Step) -> Step {
+        step.report = std::mem::take(&mut step.report).with("src", self.src.as_str());
+        step
+    }
+
+    /// Too large to travel: hashes are compared and the host copies.
+    fn large(&self, source: &Stat, file: FileContent, seen: &Seen<'_>) -> Result<Decision, Stop> {
+        if file.writing.validate.is_some() {
+            return Err(Stop::Fail(Failure::new(format!(
+                "not supported yet: `validate` with `remote_src` above {READ_LIMIT} bytes"
+            ))));
+        }
+        let hash = |path: &str, algorithm: &str| Probe::Hash {
+            path: path.to_owned(),
+            algorithm: algorithm.to_owned(),
+        };
+        let text = |probe: Probe| match seen.get(&probe)? {
+            Observation::Text(text) => Ok(text),
+            _ => Err(Stop::Fail(Failure::new(format!(
+                "`{}` is not a regular file",
+                self.src
+            )))),
+        };
+        if self.checksum.is_some() {
+            self.verify(&text(hash(&self.src, "sha1"))?.unwrap_or_default())?;
+        }
+        let mut path = file.dest.clone();
+        if path.ends_with('/') || seen.stat_follow(&path)?.is_some_and(|s| s.kind == FileKind::Directory) {
+            path = format!("{}/{}", path.trim_end_matches('/'), basename(&self.src));
+        }
+        let old = seen.stat_follow(&path)?;
+        if !file.force
+            && let Some(old) = &old
+        {
+            let report = describe(
+                Report::new().with("dest", path.as_str()).msg("file already exists"),
+                old,
+            );
+            return Ok(Decision::Keep(report));
+        }
+        let wanted = text(hash(&self.src, "sha256"))?;
+        let current = match &old {
+            Some(_) => text(hash(&path, "sha256"))?,
+            None => None,
+        };
+        let report = Report::new().with("dest", path.as_str()).with("size", source.size);
+        if let (Some(old), true) = (&old, current == wanted) {
+            let mut step = file.writing.keep(&path, old, seen)?;
+            step.report.values.insert("dest".to_owned(), Value::from(path));
+            return Ok(self.named(step).into_decision());
+        }
+        let short = |h: &Option<String>| h.as_deref().and_then(|h| h.get(..12)).unwrap_or("?").to_owned();
+        let mut step = Step {
+            report,
+            ..Step::default()
+        };
+        step.deltas.push(Delta {
+            subject: path.clone(),
+            before: match &old {
+                Some(old) => Facet::Value(format!("{} bytes, sha256 {}", old.size, short(&current))),
+                None => Facet::Absent,
+            },
+            after: Facet::Value(format!("{} bytes, sha256 {}", source.size, short(&wanted))),
+        });
+        if file.writing.backup
+            && let Some(current) = &current
+        {
+            let backup = super::file_content::backup_path(&path, current, &file.writing.now);
+            step.report
+                .values
+                .insert("backup_file".to_owned(), Value::from(backup.clone()));
+            step.ops.push(Op::Copy {
+                source: path.clone(),
+                path: backup,
+                guard: None,
+            });
+        }
+        step.ops.push(Op::Copy {
+            source: self.src.clone(),
+            path: path.clone(),
+            guard: Some(current.clone().map_or(Guard::Absent, Guard::Sha256)),
+        });
+        step.no_undo = Some(format!("`{path}` was too large to keep what was in it"));
+        // Content that is copied brings its mode along.
+        let mut attributes = file.writing.attributes.clone();
+        attributes.mode = attributes.mode.or(Some(Mode::Octal(source.mode)));
+        let fresh = Stat {
+            mode: 0o644,
+            owner: String::new(),
+            group: String::new(),
+            uid: u32::MAX,
+            gid: u32::MAX,
+            ..source.clone()
+        };
+        step.ops.extend(attributes.difference(&path, &fresh).ops);
+        match &old {
+            Some(old) => step.deltas.extend(attributes.difference(&path, old).deltas),
+            None => step.deltas.extend(attributes.deltas_new(&path, false)),
+        }
+        Ok(self.named(step).into_decision())
+    }
+}
+
+/// As Python's `json.dumps` writes it: `{"a": [1, 2]}`, ASCII only.
+fn python_json(value: &Value) -> String {
+    let list = |items: Vec<String>| items.join(", ");
+    match value {
+        Value::Array(items) => format!("[{}]", list(items.iter().map(python_json).collect())),
+        Value::Object(map) => format!(
+            "{{{}}}",
+            list(
+                map.iter()
+                    .map(|(k, v)| format!("{}: {}", python_json(&Value::from(k.as_str())), python_json(v)))
+                    .collect()
+            )
+        ),
+        Value::String(text) => ascii(&Value::from(text.as_str()).to_string()),
+        other => other.to_string(),
+    }
+}
+
+fn ascii(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        if c.is_ascii() {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_as_python_dumps_it() {
+        let value = serde_json::json!({"a": [1, 2.5, null, true], "b": {"c": "é\"\n😀"}});
+        assert_eq!(
+            python_json(&value),
+            r#"{"a": [1, 2.5, null, true], "b": {"c": "\u00e9\"\n\ud83d\ude00"}}"#
+        );
+    }
+}

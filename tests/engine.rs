@@ -1,0 +1,615 @@
+//! The engine against its oracle, and its semantics on fake hosts.
+//!
+//! **The oracle is a naive executor: look, decide, act, look again, one task after the other.** Random playbooks
+//! run on fake hosts whose ops have random side effects on what other tasks look at; the clever engine must come
+//! to the same end state and the same statuses.
+
+mod support;
+
+use proptest::prelude::*;
+use rmqplay::engine::event::{Event, Mode, TaskStatus};
+use rmqplay::host::{Content, Exec, ExecResult, Observation, Op, Probe};
+use rmqplay::modules::{self, Action, ArgError, Decision, Kind, Prepare, Seen, Settle, Stop};
+use rmqplay::template::FileOptions;
+use rmqplay::transport::fake::{FakeConnector, FakeHost, Loss, Node, Program};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use support::Story;
+
+/// Files that tasks and side effects meet on.
+const FILES: usize = 4;
+
+fn path(n: usize) -> String {
+    format!("/f/{n}")
+}
+
+/// What happens besides: after an op on file `.0`, file `.1` gets content `.2` (or goes away).
+type SideEffect = (usize, usize, Option<u8>);
+
+struct Gremlin(Vec<SideEffect>);
+
+impl Gremlin {
+    fn touch(&self, host: &mut FakeHost, path: &str) {
+        for (on, file, content) in &self.0 {
+            if path == format!("/f/{on}") {
+                match content {
+                    Some(c) => host.put(&format!("/f/{file}"), Node::file(format!("side {c}\n"))),
+                    None => {
+                        host.files.remove(&format!("/f/{file}"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Program for Gremlin {
+    /// `toggle N` writes file N, `noop` does nothing, `fail` fails.
+    fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult {
+        let rc = match command.argv.first().map(String::as_str) {
+            Some("toggle") if act => {
+                let file = format!("/f/{}", command.argv[1]);
+                host.put(&file, Node::file("toggled\n"));
+                self.touch(host, &file);
+                0
+            }
+            Some("fail") => 1,
+            _ => 0,
+        };
+        ExecResult {
+            rc,
+            ..ExecResult::default()
+        }
+    }
+
+    fn after(&self, host: &mut FakeHost, op: &Op) {
+        match op {
+            Op::Write { path, .. } | Op::Remove { path, .. } => self.touch(host, path),
+            _ => {}
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct T {
+    module: &'static str,
+    args: Value,
+    /// Only if the task with this number changed something.
+    when_changed: Option<usize>,
+}
+
+fn task() -> impl Strategy<Value = T> {
+    let file = 0..FILES;
+    let body = prop_oneof![
+        (file.clone(), 0u8..3).prop_map(|(f, c)| ("copy", json!({"dest": path(f), "content": format!("text {c}\n")}))),
+        (file.clone(), 0u8..3).prop_map(|(f, c)| (
+            "lineinfile",
+            json!({"path": path(f), "line": format!("line {c}"), "create": true})
+        )),
+        file.clone()
+            .prop_map(|f| ("file", json!({"path": path(f), "state": "absent"}))),
+        file.clone().prop_map(|f| ("stat", json!({"path": path(f)}))),
+        (file.clone(), file.clone()).prop_map(|(f, c)| (
+            "command",
+            json!({"argv": ["toggle", f.to_string()], "creates": path(c)})
+        )),
+        file.clone()
+            .prop_map(|f| ("command", json!({"argv": ["toggle", f.to_string()]}))),
+        Just(("command", json!({"argv": ["noop"]}))),
+    ];
+    (body, proptest::option::weighted(0.3, 0usize..8)).prop_map(|((module, args), when_changed)| T {
+        module,
+        args,
+        when_changed,
+    })
+}
+
+fn playbook(tasks: &[T]) -> String {
+    let tasks: Vec<Value> = tasks
+        .iter()
+        .enumerate()
+        .map(|(n, t)| {
+            let mut task = Map::new();
+            task.insert("name".to_owned(), json!(format!("t{n}")));
+            task.insert(t.module.to_owned(), t.args.clone());
+            task.insert("register".to_owned(), json!(format!("r{n}")));
+            if let Some(on) = t.when_changed.filter(|on| *on < n) {
+                task.insert("when".to_owned(), json!(format!("r{on}.changed")));
+            }
+            Value::Object(task)
+        })
+        .collect();
+    json!([{"hosts": "all", "gather_facts": false, "tasks": tasks}]).to_string()
+}
+
+fn start(contents: &[Option<u8>]) -> FakeHost {
+    let mut host = FakeHost::default();
+    host.put("/f", Node::directory());
+    for (n, content) in contents.iter().enumerate() {
+        if let Some(c) = content {
+            host.put(&path(n), Node::file(format!("text {c}\n")));
+        }
+    }
+    host
+}
+
+struct Plain;
+
+impl Prepare for Plain {
+    fn file(&self, src: &str) -> Result<(String, Vec<u8>), ArgError> {
+        Err(ArgError::new("src", src))
+    }
+    fn tree(&self, src: &str) -> Result<(String, Vec<String>), ArgError> {
+        Err(ArgError::new("src", src))
+    }
+    fn template(&self, src: &str, _: &FileOptions, _: &str) -> Result<Vec<u8>, ArgError> {
+        Err(ArgError::new("src", src))
+    }
+    fn now(&self) -> &str {
+        "2026-11-22T14:02:11Z"
+    }
+    fn check_mode(&self) -> bool {
+        false
+    }
+    fn environment(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+    fn variable(&self, _: &str) -> Result<Option<Value>, ArgError> {
+        Ok(None)
+    }
+}
+
+/// Decides from what the host looks like right now.
+fn decide(action: &dyn Action, host: &mut FakeHost, program: &dyn Program) -> Result<Decision, Stop> {
+    let mut seen: BTreeMap<Probe, Observation> = BTreeMap::new();
+    loop {
+        let look = |probe: &Probe| seen.get(probe).cloned();
+        match action.decide(&Seen::new(&look)) {
+            Err(Stop::NeedMore(probes)) => {
+                for probe in probes {
+                    let observation = host.look(&probe, program);
+                    seen.insert(probe, observation);
+                }
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// The oracle.
+fn naive(tasks: &[T], host: &mut FakeHost, program: &dyn Program) -> Vec<String> {
+    let mut statuses = Vec::new();
+    let mut changed = vec![false; tasks.len()];
+    for (n, task) in tasks.iter().enumerate() {
+        if task.when_changed.is_some_and(|on| on < n && !changed[on]) {
+            statuses.push(format!("t{n}=Skipped"));
+            continue;
+        }
+        let spec = modules::find(task.module).expect("a module");
+        let Kind::Host(prepare) = spec.kind else {
+            unreachable!("a host module")
+        };
+        let args = modules::coerce(spec, task.args.as_object().expect("a mapping")).expect("good arguments");
+        let action = prepare(&args, &Plain).expect("good arguments");
+        let status = match decide(&*action, host, program).expect("a decision") {
+            Decision::Keep(_) => TaskStatus::Ok,
+            Decision::Fail(_) => TaskStatus::Failed,
+            Decision::Change(change) => {
+                let mut outcomes = Vec::new();
+                for op in &change.ops {
+                    let outcome = host.act(op, program);
+                    let done = outcome.is_done();
+                    outcomes.push(outcome);
+                    if !done {
+                        break;
+                    }
+                    program.after(host, op);
+                }
+                if !outcomes.iter().all(rmqplay::host::Outcome::is_done) {
+                    TaskStatus::Failed
+                } else if change.settle == Settle::Outcome {
+                    match action.finish(&change, &outcomes) {
+                        Ok(_) if change.changed => TaskStatus::Changed,
+                        Ok(_) => TaskStatus::Ok,
+                        Err(_) => TaskStatus::Failed,
+                    }
+                } else {
+                    match decide(&*action, host, program).expect("a decision") {
+                        Decision::Keep(_) => TaskStatus::Changed,
+                        _ => TaskStatus::Failed,
+                    }
+                }
+            }
+        };
+        changed[n] = status == TaskStatus::Changed;
+        statuses.push(format!("t{n}={status:?}"));
+        if status == TaskStatus::Failed {
+            break;
+        }
+    }
+    statuses
+}
+
+fn contents(host: &FakeHost) -> BTreeMap<String, Content> {
+    host.files.iter().map(|(p, n)| (p.clone(), n.content.clone())).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn as_the_naive_executor(
+        tasks in proptest::collection::vec(task(), 1..12),
+        effects in proptest::collection::vec((0..FILES, 0..FILES, proptest::option::of(0u8..3)), 0..4),
+        begin in proptest::collection::vec(proptest::option::of(0u8..3), FILES),
+    ) {
+        let program = Arc::new(Gremlin(effects));
+        let mut expected_host = start(&begin);
+        let expected = naive(&tasks, &mut expected_host, &*program);
+        let fleet = Arc::new(FakeConnector::new(move |_| start(&begin), program));
+        let told = Story::new(&playbook(&tasks), "a\nb\n").run(fleet.clone());
+        for name in ["a", "b"] {
+            prop_assert_eq!(&told.statuses(name), &expected, "statuses of {}", name);
+            let host = fleet.host(name);
+            let host = host.lock().unwrap();
+            prop_assert_eq!(&contents(&host), &contents(&expected_host), "files of {}", name);
+        }
+    }
+
+    /// A dry run without side effects and commands names exactly what an apply then changes.
+    #[test]
+    fn a_dry_run_is_true(
+        tasks in proptest::collection::vec(task().prop_filter("no commands", |t| t.module != "command"), 1..12),
+        begin in proptest::collection::vec(proptest::option::of(0u8..3), FILES),
+    ) {
+        let program = Arc::new(Gremlin(Vec::new()));
+        let fleet = Arc::new(FakeConnector::new(move |_| start(&begin), program));
+        let before = contents(&fleet.host("a").lock().unwrap());
+        let playbook = playbook(&tasks);
+        let foretold = Story::new(&playbook, "a\n").mode(Mode::Diff).run(fleet.clone()).statuses("a");
+        prop_assert_eq!(&contents(&fleet.host("a").lock().unwrap()), &before, "a dry run changes nothing");
+        let done = Story::new(&playbook, "a\n").run(fleet.clone()).statuses("a");
+        prop_assert_eq!(foretold, done);
+    }
+
+    /// Whatever call is lost, before or after its ops ran, the end is the same (files only: a command that was
+    /// lost is reported as such).
+    #[test]
+    fn a_lost_call_loses_nothing(
+        tasks in proptest::collection::vec(task().prop_filter("no commands", |t| t.module != "command"), 1..8),
+        begin in proptest::collection::vec(proptest::option::of(0u8..3), FILES),
+        at in 0u64..6,
+        after in any::<bool>(),
+    ) {
+        let program = Arc::new(Gremlin(Vec::new()));
+        let mut expected_host = start(&begin);
+        let expected = naive(&tasks, &mut expected_host, &*program);
+        let loss = if after { Loss::After } else { Loss::Before };
+        let fleet = Arc::new(FakeConnector::new(
+            move |_| FakeHost { lose: [(at, loss)].into(), ..start(&begin) },
+            program,
+        ));
+        let told = Story::new(&playbook(&tasks), "a\n").run(fleet.clone());
+        prop_assert_eq!(&told.statuses("a"), &expected);
+        prop_assert_eq!(&contents(&fleet.host("a").lock().unwrap()), &contents(&expected_host));
+    }
+}
+
+fn fleet() -> Arc<FakeConnector> {
+    Arc::new(FakeConnector::new(
+        |_| start(&[None; FILES]),
+        Arc::new(Gremlin(Vec::new())),
+    ))
+}
+
+fn round_trips(told: &support::Told, host: &str) -> u64 {
+    told.ended.timing[host].round_trips
+}
+
+const MANY: &str = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: one, copy: {dest: /f/0, content: a}}
+    - {name: two, copy: {dest: /f/1, content: b}, when: \"'x' in 'xyz'\"}
+    - {name: look, stat: {path: /f/0}, register: s}
+    - {name: sure, assert: {that: s.stat.exists}}
+    - {name: three, copy: {dest: '/f/{{ item }}', content: c}, loop: [2, 3]}
+    - {name: made, command: {argv: [toggle, '1'], creates: /f/1}}
+";
+
+#[test]
+fn converged_is_one_round_trip_and_a_first_apply_one_more_for_each_change() {
+    let fleet = fleet();
+    let first = Story::new(MANY, "a\n").run(fleet.clone());
+    assert_eq!(
+        first.statuses("a"),
+        [
+            "one=Changed",
+            "two=Changed",
+            "look=Ok",
+            "sure=Ok",
+            "three=Changed",
+            "made=Ok"
+        ]
+    );
+    assert_eq!(round_trips(&first, "a"), 1 + 4);
+    let second = Story::new(MANY, "a\n").run(fleet);
+    assert_eq!(
+        second.statuses("a"),
+        ["one=Ok", "two=Ok", "look=Ok", "sure=Ok", "three=Ok", "made=Ok"]
+    );
+    assert_eq!(round_trips(&second, "a"), 1);
+    assert_eq!(second.ended.timing["a"].executions, 0);
+}
+
+#[test]
+fn handlers_run_once_in_the_order_of_their_definition() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: x, copy: {dest: /f/0, content: a}, notify: [second, first]}
+    - {name: y, copy: {dest: /f/1, content: a}, notify: topic}
+    - {name: z, copy: {dest: /f/1, content: a}, notify: never}
+  handlers:
+    - {name: first, command: {argv: [noop]}}
+    - {name: second, command: {argv: [noop]}, listen: topic}
+    - {name: never, command: {argv: [noop]}}
+",
+        "a\n",
+    )
+    .run(fleet());
+    assert_eq!(
+        told.statuses("a"),
+        ["x=Changed", "y=Changed", "z=Ok", "first=Changed", "second=Changed"]
+    );
+}
+
+#[test]
+fn blocks_rescue_and_always() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - block:
+        - {name: bad, command: {argv: [fail]}}
+        - {name: not reached, command: {argv: [noop]}}
+      rescue:
+        - {name: why, assert: {that: ansible_failed_task.name == 'bad' and ansible_failed_result.rc == 1}}
+      always:
+        - {name: at last, command: {argv: [noop]}}
+    - {name: goes on, command: {argv: [noop]}}
+    - {name: ignored, command: {argv: [fail]}, ignore_errors: true}
+    - block:
+        - {name: worse, command: {argv: [fail]}}
+      always:
+        - {name: always too, command: {argv: [noop]}}
+    - {name: lost, command: {argv: [noop]}}
+",
+        "a\n",
+    )
+    .run(fleet());
+    assert_eq!(
+        told.statuses("a"),
+        [
+            "bad=Rescued",
+            "why=Ok",
+            "at last=Changed",
+            "goes on=Changed",
+            "ignored=Ignored",
+            "worse=Failed",
+            "always too=Changed"
+        ]
+    );
+    let stats = &told.ended.stats["a"];
+    assert_eq!((stats.rescued, stats.ignored, stats.failures), (1, 1, 1));
+}
+
+/// The order in which hosts ran commands, as `host command`.
+fn order(told: &support::Told) -> Vec<String> {
+    let mut names = BTreeMap::new();
+    let mut order = Vec::new();
+    for event in &told.events {
+        match event {
+            Event::TaskStarted { task } => {
+                names.insert(task.id, task.name.clone());
+            }
+            Event::HostResult { task, host, .. } => order.push(format!("{host} {}", names[task])),
+            _ => {}
+        }
+    }
+    order
+}
+
+#[test]
+fn a_command_waits_for_all_hosts_to_have_done_what_comes_before() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: on a only, command: {argv: [noop]}, when: inventory_hostname == 'a'}
+    - {name: two, command: {argv: [noop]}}
+    - {name: three, command: {argv: [noop]}}
+",
+        "a\nb\nc\n",
+    )
+    .run(fleet());
+    let order = order(&told);
+    let at = |what: &str| order.iter().position(|o| o == what).unwrap();
+    for host in ["a", "b", "c"] {
+        assert!(at(&format!("{host} two")) > at("a on a only"), "{order:?}");
+        for other in ["a", "b", "c"] {
+            assert!(at(&format!("{host} three")) > at(&format!("{other} two")), "{order:?}");
+        }
+    }
+}
+
+#[test]
+fn run_once_gives_its_result_to_all() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: once, command: {argv: [noop]}, run_once: true, register: r}
+    - {name: all have it, assert: {that: r.rc == 0}}
+",
+        "a\nb\n",
+    )
+    .run(fleet());
+    assert_eq!(told.statuses("a"), ["once=Changed", "all have it=Ok"]);
+    assert_eq!(told.statuses("b"), ["all have it=Ok"]);
+}
+
+#[test]
+fn any_errors_fatal_lets_others_finish_the_task_and_no_more() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  any_errors_fatal: true
+  tasks:
+    - {name: one, command: {argv: [\"{{ 'fail' if inventory_hostname == 'a' else 'noop' }}\"]}}
+    - {name: two, command: {argv: [noop]}}
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: next play, command: {argv: [noop]}}
+",
+        "a\nb\n",
+    )
+    .run(fleet());
+    assert_eq!(told.statuses("a"), ["one=Failed"]);
+    assert_eq!(told.statuses("b"), ["one=Changed"]);
+}
+
+#[test]
+fn a_rollout_stops_when_too_many_are_lost_unreachable_ones_included() {
+    let fleet = Arc::new(FakeConnector::new(
+        |name| FakeHost {
+            refuse: name == "a",
+            ..start(&[None; FILES])
+        },
+        Arc::new(Gremlin(Vec::new())),
+    ));
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  serial: 1
+  max_fail_percentage: 0
+  tasks:
+    - {name: one, command: {argv: [noop]}}
+",
+        "a\nb\n",
+    )
+    .run(fleet);
+    assert_eq!(told.ended.stats["a"].unreachable, 1);
+    assert!(told.statuses("b").is_empty());
+    assert!(told.events.iter().any(|e| matches!(e, Event::Stopped { .. })));
+}
+
+#[test]
+fn a_failed_post_check_stops_the_rollout_before_the_next_batch() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  serial: 1
+  tasks:
+    - {name: one, copy: {dest: /f/0, content: x}, notify: restart}
+  handlers:
+    - {name: restart, command: {argv: [noop]}}
+  post_checks:
+    - {name: check, assert: {that: false}}
+",
+        "a\nb\n",
+    )
+    .run(fleet());
+    assert_eq!(told.statuses("a"), ["one=Changed", "restart=Changed", "check=Failed"]);
+    assert!(told.statuses("b").is_empty());
+}
+
+#[test]
+fn verify_runs_the_checks_alone() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  pre_checks:
+    - {name: before, assert: {that: true}}
+  tasks:
+    - {name: one, copy: {dest: /f/0, content: x}}
+  post_checks:
+    - {name: after, stat: {path: /f/0}}
+",
+        "a\n",
+    )
+    .mode(Mode::Verify)
+    .run(fleet());
+    assert_eq!(told.statuses("a"), ["before=Ok", "after=Ok"]);
+}
+
+#[test]
+fn until_tries_again() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: never, command: {argv: [noop]}, register: r, until: r.rc == 7, retries: 2, delay: 1}
+",
+        "a\n",
+    )
+    .run(fleet());
+    let results = told.results("a");
+    assert_eq!(results[0].1.status, TaskStatus::Failed);
+    assert_eq!(results[0].1.value["attempts"], 2);
+    let retries = told
+        .events
+        .iter()
+        .filter(|e| matches!(e, Event::Retrying { .. }))
+        .count();
+    assert_eq!(retries, 2);
+}
+
+#[test]
+fn hostvars_show_what_linear_order_would_show() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: set, set_fact: {mine: 'of {{ inventory_hostname }}'}}
+    - {name: slow, command: {argv: [noop]}, when: inventory_hostname == 'b'}
+    - {name: see, assert: {that: \"hostvars['b'].mine == 'of b' and hostvars['b'].late is undefined\"}}
+    - {name: later, set_fact: {late: yes}}
+",
+        "a\nb\n",
+    )
+    .run(fleet());
+    assert_eq!(told.statuses("a"), ["set=Ok", "slow=Skipped", "see=Ok", "later=Ok"]);
+}
+
+#[test]
+fn no_log_leaves_nothing_but_the_status() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: hidden, copy: {dest: /f/0, content: s3cr3t}, no_log: true}
+    - {name: hidden too, command: {argv: [fail, s3cr3t]}, no_log: true, ignore_errors: true}
+",
+        "a\n",
+    )
+    .run(fleet());
+    let text = serde_json::to_string(&told.events).unwrap();
+    assert!(!text.contains("s3cr3t"), "{text}");
+    assert_eq!(told.statuses("a"), ["hidden=Changed", "hidden too=Ignored"]);
+}

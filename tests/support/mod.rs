@@ -1,0 +1,196 @@
+//! What several test programs share: a controller's disk in memory, and a run of a playbook on fake hosts.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use rmqplay::diagnostic::{Diagnostic, RenderOptions, SourceMap, render_human};
+use rmqplay::engine::event::{Event, HostResult, Mode};
+use rmqplay::engine::run::{Ended, Reach, Run};
+use rmqplay::engine::shared::{RunOptions, Shared};
+use rmqplay::inventory::Inventory;
+use rmqplay::language::{self, Files};
+use rmqplay::template::{Settings, Templar};
+use rmqplay::transport::Connector;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Error, ErrorKind};
+use std::sync::Arc;
+
+/// Files by path; directories are what stands before a `/`.
+#[derive(Default)]
+pub struct Memory(pub BTreeMap<String, Vec<u8>>);
+
+impl Memory {
+    pub fn new(files: &[(&str, &str)]) -> Self {
+        Memory(
+            files
+                .iter()
+                .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+                .collect(),
+        )
+    }
+}
+
+impl Files for Memory {
+    fn read(&self, path: &str) -> std::io::Result<Vec<u8>> {
+        self.0
+            .get(&self.absolute(path))
+            .cloned()
+            .ok_or_else(|| Error::from(ErrorKind::NotFound))
+    }
+    fn exists(&self, path: &str) -> bool {
+        self.0.contains_key(&self.absolute(path)) || self.is_dir(path)
+    }
+    fn is_dir(&self, path: &str) -> bool {
+        let prefix = format!("{}/", self.absolute(path));
+        self.0.keys().any(|k| k.starts_with(&prefix))
+    }
+    fn list(&self, path: &str) -> std::io::Result<Vec<String>> {
+        let prefix = format!("{}/", self.absolute(path));
+        let below = self.0.keys().filter_map(|k| k.strip_prefix(&prefix));
+        let names: BTreeSet<String> = below
+            .filter_map(|rest| rest.split('/').next().map(str::to_owned))
+            .collect();
+        Ok(names.into_iter().collect())
+    }
+    fn absolute(&self, path: &str) -> String {
+        let mut parts: Vec<&str> = Vec::new();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => drop(parts.pop()),
+                part => parts.push(part),
+            }
+        }
+        parts.join("/")
+    }
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+    fn pipe(&self, _: &str) -> std::io::Result<Vec<u8>> {
+        Err(Error::from(ErrorKind::Unsupported))
+    }
+    fn create(&self, _: &str, _: &[u8]) -> std::io::Result<()> {
+        Err(Error::from(ErrorKind::Unsupported))
+    }
+}
+
+/// A play to be run on fake hosts; `site.yml` is the playbook, `hosts` the inventory.
+pub struct Story {
+    pub files: Arc<Memory>,
+    pub mode: Mode,
+    pub forks: usize,
+    pub options: RunOptions,
+    pub limit: Option<String>,
+}
+
+/// What it came to.
+pub struct Told {
+    pub ended: Ended,
+    pub events: Vec<Event>,
+    pub sources: SourceMap,
+}
+
+impl Story {
+    pub fn new(playbook: &str, hosts: &str) -> Story {
+        Story::with(&[("site.yml", playbook), ("hosts", hosts)])
+    }
+
+    pub fn with(files: &[(&str, &str)]) -> Story {
+        Story {
+            files: Arc::new(Memory::new(files)),
+            mode: Mode::Apply,
+            forks: 50,
+            options: RunOptions::default(),
+            limit: None,
+        }
+    }
+
+    pub fn mode(mut self, mode: Mode) -> Story {
+        self.mode = mode;
+        self
+    }
+
+    /// Runs it. Mistakes in playbook or inventory are a failed test.
+    pub fn run(&self, connector: Arc<dyn Connector>) -> Told {
+        let sources = SourceMap::default();
+        let files: Arc<dyn Files> = self.files.clone();
+        let (inventory, mut problems) = Inventory::load(&["hosts".to_owned()], &*files, &sources);
+        let (program, more) = language::load(&["site.yml".to_owned()], &*files, &sources, &[]);
+        problems.extend(more);
+        let problems: Vec<&Diagnostic> = problems.iter().filter(|d| d.is_error()).collect();
+        assert!(problems.is_empty(), "{}", shown(&sources, problems.into_iter()));
+        let run = Run {
+            id: "test".to_owned(),
+            shared: Arc::new(Shared {
+                templar: Templar::new(
+                    files.clone(),
+                    sources.clone(),
+                    Settings {
+                        seed: 1,
+                        clock: Arc::new(|| "2026-11-22T14:02:11+00:00[UTC]".parse().expect("a time")),
+                    },
+                ),
+                files,
+                sources: sources.clone(),
+                mode: self.mode,
+                now: "2026-11-22T14:02:11Z".to_owned(),
+                options: self.options.clone(),
+                roles_path: Vec::new(),
+                gate: None,
+            }),
+            program,
+            inventory: Arc::new(inventory),
+            extra: Arc::default(),
+            limit: None,
+            allow_empty: false,
+            connector,
+            forks: self.forks,
+            reach: Reach::default(),
+            playbooks: vec!["site.yml".to_owned()],
+            seed: 1,
+        };
+        let mut events = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        let ended = runtime.block_on(rmqplay::engine::run::run(&run, &mut |event| events.push(event)));
+        assert!(ended.refused.is_empty(), "{}", shown(&sources, ended.refused.iter()));
+        Told { ended, events, sources }
+    }
+}
+
+fn shown<'a>(sources: &SourceMap, diagnostics: impl Iterator<Item = &'a Diagnostic>) -> String {
+    let options = RenderOptions {
+        color: false,
+        width: 120,
+    };
+    diagnostics.map(|d| render_human(sources, d, options)).collect()
+}
+
+impl Told {
+    /// Results by host and task name, in the order in which they came.
+    pub fn results(&self, host: &str) -> Vec<(String, HostResult)> {
+        let mut names = BTreeMap::new();
+        let mut results = Vec::new();
+        for event in &self.events {
+            match event {
+                Event::TaskStarted { task } => {
+                    names.insert(task.id, task.name.clone());
+                }
+                Event::HostResult { task, host: h, result } if h == host => {
+                    results.push((names.get(task).cloned().unwrap_or_default(), result.clone()));
+                }
+                _ => {}
+            }
+        }
+        results
+    }
+
+    /// `name=status` of every task of a host.
+    pub fn statuses(&self, host: &str) -> Vec<String> {
+        self.results(host)
+            .into_iter()
+            .map(|(name, r)| format!("{name}={:?}", r.status))
+            .collect()
+    }
+}
