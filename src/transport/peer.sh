@@ -18,6 +18,8 @@ begin() {
   export LC_ALL=C PATH="${PATH:-/usr/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
   trap cleanup EXIT
   trap 'exit 129' HUP INT TERM PIPE
+  # Another user than the one who logged in may not be allowed where that one begins.
+  [ -x . ] || cd /
   say begin
 }
 
