@@ -252,6 +252,7 @@ pub struct PlayArgs {
 #[derive(Clone, Debug, Default, Args)]
 pub struct InventoryOptions {
     /// An inventory: a file, a directory, or hosts separated by commas (`mq-1,mq-2` or `mq-1,`); repeatable
+    /// [default: that of `rmqplay.toml`, else inventories/local.yml]
     #[arg(short, long, value_name = "INVENTORY", action = ArgAction::Append)]
     pub inventory: Vec<String>,
 
