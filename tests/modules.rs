@@ -949,6 +949,19 @@ impl Prepare for Controller<'_> {
         }
         Ok((format!("files/{src}"), names))
     }
+    fn mode(&self, src: &str, template: bool) -> std::result::Result<u32, ArgError> {
+        let there = if template {
+            self.0.templates.contains_key(src)
+        } else {
+            self.0.files.contains_key(src)
+        };
+        // Not the mode of new files, so that it shows.
+        if there {
+            Ok(0o640)
+        } else {
+            Err(ArgError::new("src", format!("there is no file `{src}`")))
+        }
+    }
     fn template(
         &self,
         src: &str,

@@ -942,6 +942,55 @@ fn look_after_acting(host: &Backend) {
     assert_eq!(seen, [&content(None), &content(Some("1")), &content(Some("2"))]);
 }
 
+/// What a converged host pays: process ids are consecutive in a namespace of its own, so the last one is their number.
+#[test]
+fn a_batch_of_probes_starts_few_processes() {
+    let mut probes: Vec<Probe> = Vec::new();
+    for n in 0..13 {
+        probes.push(Probe::read(format!(
+            "/proc/sys/vm/{}",
+            ["swappiness", "max_map_count", "none"][n % 3]
+        )));
+    }
+    for name in [
+        "passwd",
+        "group",
+        "hosts",
+        "fstab",
+        "none.conf",
+        "services",
+        "profile",
+        "shells",
+    ] {
+        let path = format!("/etc/{name}");
+        probes.extend([Probe::stat(&path), Probe::stat_follow(&path), Probe::read(&path)]);
+        probes.push(Probe::Hash {
+            path: path.clone(),
+            algorithm: "sha256".to_owned(),
+        });
+        probes.push(Probe::glob(format!("{path}*")));
+    }
+    probes.extend((0..10).map(|n| Probe::stat(format!("/etc/sysctl.d/{n}.conf"))));
+    assert!(probes.len() >= 60);
+    let last = |probes: Vec<Probe>| -> u32 {
+        let host = backend::shell(&["unshare", "--pid", "--fork", "dash"]);
+        let own = Probe::exec(["sh", "-c", "echo $$"]);
+        match host.look(probes.into_iter().chain([own])).pop() {
+            Some(Observation::Exec(result)) => result.stdout.text().trim().parse().unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let without = last(Vec::new());
+    // One each: stat, stat -L, head, sha256sum.
+    assert_eq!(last(probes) - without, 4);
+    // And with the time limit's own two; the last is the rm of the temporary files.
+    assert_eq!(without, 3);
+    assert!(last(vec![Probe::Facts]) - without <= FACTS_COST);
+}
+
+/// head, id, date, ip three times, hostname and stat with their time limits; uname where the kernel is old.
+const FACTS_COST: u32 = 11;
+
 #[test]
 fn nothing_is_left_behind() {
     for shell in ["dash", "bash"] {
@@ -981,4 +1030,118 @@ fn a_host_without_the_tools_is_told_so() {
     assert!(error.is_ok());
     let error = backend::shell(&["/bin/false"]).call(Request::default()).unwrap_err();
     assert_eq!(error.kind, CallErrorKind::Shell);
+}
+
+// ---- properties
+
+use proptest::prelude::*;
+
+/// Text no shell is fond of, and any other; without NUL.
+fn hostile() -> impl Strategy<Value = String> {
+    let nasty = prop::sample::select(HOSTILE.to_vec()).prop_map(str::to_owned);
+    let any = any::<String>().prop_map(|text| text.replace('\0', "\n"));
+    prop::collection::vec(prop_oneof![nasty, any, "[ -~]{0,8}"], 0..4).prop_map(|parts| parts.concat())
+}
+
+fn some<T: std::fmt::Debug>(item: impl Strategy<Value = T>) -> impl Strategy<Value = Vec<T>> {
+    prop::collection::vec(item, 1..12)
+}
+
+fn hosts() -> [Backend; 3] {
+    [backend::dash(), backend::bash(), backend::busybox()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn words_arrive_as_they_are(words in some(hostile())) {
+        let argv = ["printf".to_owned(), "%s\\0".to_owned()].into_iter().chain(words.clone());
+        let probe = Probe::exec(argv);
+        let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+        for host in hosts() {
+            match &host.look([probe.clone()])[0] {
+                Observation::Exec(result) => prop_assert_eq!(result.stdout.as_bytes(), &expected),
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+    }
+
+    #[test]
+    fn contents_and_names_come_back(files in some((hostile(), prop::collection::vec(any::<u8>(), 0..2000)))) {
+        for host in hosts() {
+            let dir = Scratch::new(&host);
+            let mut known = std::collections::BTreeMap::new();
+            for (name, content) in &files {
+                // A file's name: at most 255 bytes, no slash.
+                let mut name = format!("f{}", name.replace('/', "|"));
+                while name.len() > 200 {
+                    name.pop();
+                }
+                known.insert(dir.at(&name), content.clone());
+            }
+            let outcomes = host.act(known.iter().map(|(path, content)| write(path.clone(), content)));
+            prop_assert!(outcomes.iter().all(|outcome| outcome.is_done()), "{:?}", outcomes);
+            let contents = host.look(known.keys().map(Probe::read));
+            let stats = host.look(known.keys().map(Probe::stat));
+            let hash = |path: &String| Probe::Hash { path: path.clone(), algorithm: "sha256".to_owned() };
+            let hashes = host.look(known.keys().map(hash));
+            for (at, content) in known.values().enumerate() {
+                let content = Content::from(content);
+                prop_assert_eq!(&hashes[at], &Observation::Text(Some(content.sha256())));
+                prop_assert!(matches!(&stats[at], Observation::Stat(Some(s)) if s.size == content.as_bytes().len() as u64));
+                prop_assert_eq!(&contents[at], &Observation::Content(Some(content)));
+            }
+            let all = host.look([Probe::glob(dir.at("f*"))]);
+            prop_assert_eq!(&all[0], &Observation::List(known.keys().cloned().collect()));
+        }
+    }
+}
+
+/// An answer that is cut, or of which a byte is another, is an error or another answer: never a panic, and if cut never good.
+#[test]
+fn a_cut_answer_is_lost() {
+    use rmqplay::transport::{shell, wire};
+    use std::io::Write as _;
+    let dir = Scratch::new(&backend::dash());
+    symlink("f", dir.path("l")).unwrap();
+    let steps = vec![
+        Step::Probe(Probe::stat("/")),
+        Step::Probe(Probe::stat(dir.at("l"))),
+        Step::Probe(Probe::read("/proc/sys/vm/swappiness")),
+        Step::Probe(Probe::glob("/etc/pass*")),
+        Step::Op(write(dir.at("f"), "x")),
+        Step::Op(Op::exec(["echo", "out"], Default::default())),
+    ];
+    let request = Request {
+        steps,
+        ..Request::default()
+    };
+    let marker = "marker0123456789";
+    let mut child = std::process::Command::new("dash")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(&shell::encode(&request, marker))
+        .unwrap();
+    let answer = child.wait_with_output().unwrap().stdout;
+    assert!(wire::is_complete(&answer, marker));
+    let good = wire::decode(&request, marker, &answer).unwrap();
+    assert_eq!(good.len(), 6);
+    let with_banner = [b"Welcome!\nmarker\n", &answer[..]].concat();
+    assert_eq!(wire::decode(&request, marker, &with_banner).unwrap(), good);
+    for cut in 0..answer.len() {
+        let error = wire::decode(&request, marker, &answer[..cut]).unwrap_err();
+        assert_eq!(error.kind, CallErrorKind::Lost);
+        for byte in [0, b'\n', b'9', 0xff] {
+            let mut other = answer.clone();
+            other[cut] = byte;
+            let _ = wire::decode(&request, marker, &other);
+        }
+    }
 }

@@ -34,6 +34,12 @@ impl Files for Disk {
         Utf8Path::new(Disk::expand(path).as_ref()).is_dir()
     }
 
+    fn mode(&self, path: &str) -> io::Result<u32> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(Disk::expand(path).as_ref())?.permissions().mode();
+        Ok(mode & 0o7777)
+    }
+
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(Disk::expand(path).as_ref())? {
@@ -124,6 +130,9 @@ impl Files for WithText {
     }
     fn is_dir(&self, path: &str) -> bool {
         path != self.path && Disk.is_dir(path)
+    }
+    fn mode(&self, path: &str) -> io::Result<u32> {
+        Disk.mode(path)
     }
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         Disk.list(path)

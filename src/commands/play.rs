@@ -64,6 +64,9 @@ impl Files for WithText {
     fn is_dir(&self, path: &str) -> bool {
         path != self.path && Disk.is_dir(path)
     }
+    fn mode(&self, path: &str) -> io::Result<u32> {
+        Disk.mode(path)
+    }
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         Disk.list(path)
     }

@@ -480,6 +480,9 @@ impl Prepare for Context<'_> {
                 .files()
                 .list(&directory)
                 .map_err(|e| ArgError::new("src", format!("`{directory}` cannot be read: {e}")))?;
+            if names.is_empty() && !below.is_empty() {
+                found.push(format!("{below}/"));
+            }
             for name in names {
                 let relative = if below.is_empty() {
                     name
@@ -495,6 +498,13 @@ impl Prepare for Context<'_> {
         }
         found.sort();
         Ok((root, found))
+    }
+
+    fn mode(&self, src: &str, template: bool) -> Result<u32, ArgError> {
+        let path = self.search(if template { "templates" } else { "files" }, src)?;
+        self.files()
+            .mode(&path)
+            .map_err(|e| ArgError::new("mode", format!("`{path}` cannot be looked at: {e}")))
     }
 
     fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {

@@ -49,14 +49,17 @@ impl ItemOutcome {
 
     pub fn changed(change: Change, report: Report) -> Self {
         let mut outcome = ItemOutcome {
-            changed: change.changed,
+            changed: report.changed.unwrap_or(change.changed),
             deltas: change.deltas,
             ..ItemOutcome::default()
         };
-        // What `decide` said before the change stands (a backup's name...) unless the look after it knows better.
+        // What `decide` said before the change stands (`line added`, a backup's name...); the look after it adds what
+        // could not be known then (an owner's number...).
         let warnings = change.report.warnings.clone();
+        let values = change.report.values.clone();
         outcome.absorb(change.report);
         outcome.absorb(report);
+        outcome.values.extend(values);
         outcome.warnings.dedup();
         if outcome.warnings.is_empty() {
             outcome.warnings = warnings;
@@ -250,8 +253,8 @@ pub fn not_converged(change: &Change, again: &Change) -> ItemOutcome {
     outcome
 }
 
-/// The failure of the first op that was not done.
-pub fn failed_op(change: &Change, outcomes: &[Outcome]) -> Option<ItemOutcome> {
+/// The failure of the first op that was not done; `own`: what the module says of it.
+pub fn failed_op(change: &Change, outcomes: &[Outcome], own: Option<Failure>) -> Option<ItemOutcome> {
     let (index, outcome) = outcomes.iter().enumerate().find(|(_, o)| !o.is_done())?;
     let op = change.ops.get(index);
     let what = op.map(describe).unwrap_or_default();
@@ -278,12 +281,13 @@ pub fn failed_op(change: &Change, outcomes: &[Outcome]) -> Option<ItemOutcome> {
         Status::NotRun => (Code::TASK_FAILED, format!("{what} was not run")),
         Status::Unknown | Status::Done => (Code::LOST, format!("{what}: done or not, nobody knows")),
     };
-    let mut failed = ItemOutcome::failed(Failure {
+    let own = own.filter(|_| matches!(outcome.status, Status::Failed(_)));
+    let mut failed = ItemOutcome::failed(own.unwrap_or(Failure {
         msg,
         values,
         help: None,
         layers: Vec::new(),
-    });
+    }));
     if let Some(failure) = &mut failed.failure {
         failure.code = code.0.to_owned();
         if code == Code::GUARD {

@@ -1,6 +1,7 @@
 //! Files to a [`Program`]: what is read once, where things are searched, and the entry points.
 
 use super::keywords::{self, Place};
+use super::notify::Lost;
 use super::shape::{self, Out};
 use super::{Files, Item, Node, Play, Program, Task, Yaml, yaml};
 use crate::diagnostic::{Code, Diagnostic, FileId, SourceMap, Span};
@@ -122,7 +123,7 @@ pub(super) fn load_included_with(
             Vec::new()
         }
     };
-    super::notify::check(include.play, &items, &mut loader.out);
+    super::notify::check(include.play, &loader.lost, &items, &mut loader.out);
     let mut diagnostics = loader.out;
     crate::diagnostic::tidy(sources, &mut diagnostics);
     (items, diagnostics)
@@ -162,6 +163,8 @@ pub(super) struct Loader<'a> {
     pub sources: &'a SourceMap,
     pub roles_path: &'a [String],
     pub out: Vec<Diagnostic>,
+    /// Of the play that is being read.
+    pub lost: Lost,
     /// Files already read; a role used twice is parsed once.
     read: HashMap<String, Option<Arc<Document>>>,
 }
@@ -180,6 +183,7 @@ impl<'a> Loader<'a> {
             sources,
             roles_path,
             out: Vec::new(),
+            lost: Lost::default(),
             read: HashMap::new(),
         }
     }
@@ -341,6 +345,7 @@ impl<'a> Loader<'a> {
     /// The tasks (or handlers) of a file.
     pub fn task_file(&mut self, path: &str, scope: &Scope, from: Span) -> Vec<Item> {
         let Some(document) = self.document(path, Some(from)) else {
+            self.lost.some |= scope.handlers;
             return Vec::new();
         };
         let mut scope = scope.clone();

@@ -3,6 +3,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod action;
 mod adhoc;
 mod common;
 pub mod expressions;
@@ -35,6 +36,10 @@ pub trait Files: Send + Sync {
     fn read(&self, path: &str) -> std::io::Result<Vec<u8>>;
     fn exists(&self, path: &str) -> bool;
     fn is_dir(&self, path: &str) -> bool;
+    /// The permission bits (0o7777) of a file; where there is no real disk, those of a new file.
+    fn mode(&self, path: &str) -> std::io::Result<u32> {
+        self.read(path).map(|_| 0o644)
+    }
     /// Names (not paths) in a directory, sorted by bytes.
     fn list(&self, path: &str) -> std::io::Result<Vec<String>>;
     /// The absolute path without `.`, `..` (symlinks resolved where the real disk knows them).

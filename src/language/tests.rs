@@ -1199,10 +1199,7 @@ fn e016_task_module() {
 fn e017_unknown_references() {
     assert_snapshot!(
         errors_of(&[
-            (
-                "site.yml",
-                "- hosts: all\n  roles: [rabitmq, zzz]\n  tasks:\n    - ping:\n      notify: restart rabitmq\n    - ping:\n      notify: ['{{ x }}', heard, nobody]\n  handlers:\n    - name: restart rabbitmq\n      ping:\n      listen: heard\n",
-            ),
+            ("site.yml", "- hosts: all\n  roles: [rabitmq, zzz]\n"),
             ("roles/rabbitmq/tasks/main.yml", "- ping:\n"),
         ]),
         @r#"
@@ -1226,28 +1223,62 @@ fn e017_unknown_references() {
           |
           = note: searched in `roles`, `shared/roles`, `.`
 
+        error: 2 errors
+        "#
+    );
+    assert_snapshot!(
+        errors(
+            "- hosts: all\n  tasks:\n    - ping:\n      notify: restart rabitmq\n    - ping:\n      notify: ['{{ x }}', heard, nobody]\n  handlers:\n    - name: restart rabbitmq\n      ping:\n      listen: heard\n"
+        ),
+        @r#"
         error[E017]: no handler is called `restart rabitmq`
-         --> site.yml:5:15
+         --> site.yml:4:15
           |
-        5 |       notify: restart rabitmq
+        4 |       notify: restart rabitmq
           |               ^^^^^^^^^^^^^^^ neither the name of a handler nor what one listens to
           |
         help: there is a handler with a similar name
           |
-        5 |       notify: restart rabbitmq
+        4 |       notify: restart rabbitmq
           |                          +
 
         error[E017]: no handler is called `nobody`
-         --> site.yml:7:34
+         --> site.yml:6:34
           |
-        7 |       notify: ['{{ x }}', heard, nobody]
+        6 |       notify: ['{{ x }}', heard, nobody]
           |                                  ^^^^^^ neither the name of a handler nor what one listens to
           |
           = note: handlers of this play: `restart rabbitmq`, `heard`
 
-        error: 4 errors
+        error: 2 errors
         "#
     );
+    // A handler, role or file that could not be read is one mistake, not two.
+    assert_snapshot!(
+        errors(
+            "- hosts: all\n  tasks:\n    - ping:\n      notify: [one, two]\n  handlers:\n    - name: one\n      user:\n      listen: [two]\n"
+        ),
+        @r#"
+        error[E015]: module `user` is not supported yet
+         --> site.yml:7:7
+          |
+        7 |       user:
+          |       ^^^^ Ansible knows it, rmqplay does not
+
+        error: 1 error
+        "#
+    );
+    let play = "- hosts: all\n  roles: [r]\n  tasks:\n    - ping:\n      notify: one\n";
+    for broken in [
+        vec![("site.yml", play)],
+        vec![("site.yml", play), ("roles/r/handlers/main.yml", "- [")],
+        vec![
+            ("site.yml", play),
+            ("roles/r/handlers/main.yml", "- import_tasks: absent.yml"),
+        ],
+    ] {
+        assert!(errors_of(&broken).ends_with("\nerror: 1 error\n"));
+    }
 }
 
 #[test]

@@ -281,9 +281,8 @@ impl Check {
             Check::Thp { name, good } => {
                 let what = format!("transparent_hugepage {name}");
                 let live = seen
-                    .read(&format!("{THP}/{name}"))?
-                    .and_then(|c| Choices::parse(&c.text()))
-                    .map(|c| c.on);
+                    .read_line(&format!("{THP}/{name}"))?
+                    .map(|text| Choices::value(&text));
                 // A kernel without them is a kernel where nobody gets one.
                 let holds = live
                     .as_ref()
@@ -322,7 +321,7 @@ impl Check {
             Check::FreeMemory { min } => out.push(free_memory(seen, *min)?),
             Check::Process { unit, cpus } => {
                 let name = unit::full_name(unit);
-                let found = Process::seen(seen, unit)?;
+                let found = process_of(seen, unit)?;
                 let Some(process) = found else {
                     out.push(Verdict::new(
                         format!("main process of {name}"),
@@ -350,6 +349,12 @@ impl Check {
     }
 }
 
+/// The main process; here a dry run that cannot know must say so.
+fn process_of(seen: &Seen<'_>, unit: &str) -> Result<Option<Process>, Stop> {
+    seen.get(&unit::process(unit))?;
+    Process::seen(seen, unit)
+}
+
 fn limit_of(seen: &Seen<'_>, unit: &str, item: &str, min: &str) -> Result<Verdict, Stop> {
     let name = unit::full_name(unit);
     let what = format!("{item} of the running {name}");
@@ -362,7 +367,7 @@ fn limit_of(seen: &Seen<'_>, unit: &str, item: &str, min: &str) -> Result<Verdic
     } else {
         format!("at least {}", shown(min))
     };
-    let Some(process) = Process::seen(seen, unit)? else {
+    let Some(process) = process_of(seen, unit)? else {
         return Ok(Verdict::new(what, expected, "not running", false));
     };
     let Some((soft, hard)) = process.limits.get(kernel) else {
@@ -408,14 +413,17 @@ fn schedulers(
         },
     };
     for name in names {
-        let on = disks
-            .disks
-            .get(&name)
-            .map(|d| d.scheduler.as_ref().map(|c| c.on.clone()));
-        let found = match &on {
+        let found = match disks.disks.get(&name) {
             None => "no such disk".to_owned(),
-            Some(None) => "none to choose".to_owned(),
-            Some(Some(on)) => on.clone(),
+            Some(disk) => match &disk.scheduler {
+                None => "none to choose".to_owned(),
+                Some(choices) if good.contains(&choices.on) => choices.on.clone(),
+                // Read again where it can be told what an earlier task of a dry run would have set.
+                Some(choices) => {
+                    let text = seen.read_line(&format!("/sys/block/{name}/queue/scheduler"))?;
+                    text.map_or_else(|| choices.on.clone(), |text| Choices::value(&text))
+                }
+            },
         };
         let holds = good.contains(&found);
         out.push(Verdict::new(format!("scheduler of {name}"), good.join(" or "), found, holds).live());
@@ -431,6 +439,9 @@ fn service_is(
     out: &mut Vec<Verdict>,
 ) -> Result<(), Stop> {
     let unit = Unit::seen(seen, name)?;
+    if let Some(why) = unit.unknown {
+        return Err(Stop::CannotKnow(why));
+    }
     let missing = match (unit.managed, unit.exists()) {
         (false, _) => Some("systemd does not answer"),
         (_, false) => Some("no such unit"),

@@ -155,7 +155,7 @@ impl Action for CpuAffinity {
                     None => file.set(KEY, &[]),
                 }
                 let outdated = unit.is_outdated(&path, file.is_there());
-                report = file.settle(&unit, &mut edits, report);
+                report = file.settle(&unit, &mut edits, report)?;
                 if edits.is_empty() && self.cpus.is_some() && unit.exists() && loaded != self.cpus {
                     let value = loaded.as_deref().map(cpu_text).unwrap_or_default();
                     report = report.warn(unit.overridden(&path, &format!("{KEY}={value}")));

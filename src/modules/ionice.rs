@@ -4,7 +4,7 @@ use super::disk::{self, Disks};
 use super::knob::{self, Edits};
 use super::unit::{self, DropIn, Unit};
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
-use crate::host::{Delta, Layer, Observation, Probe};
+use crate::host::{Delta, Layer, Probe};
 use serde_json::{Map, Value};
 
 const DROP_IN: &str = "60-rmqplay-io.conf";
@@ -188,7 +188,7 @@ impl Action for IoNice {
                 file.set("IOSchedulingPriority", &[]);
             }
         }
-        report = file.settle(&unit, &mut edits, report);
+        report = file.settle(&unit, &mut edits, report)?;
         let Some(wanted) = self.wanted else {
             return Ok(edits.decision(report));
         };
@@ -245,7 +245,7 @@ impl Action for IoNice {
 impl IoNice {
     /// Warns of disks whose scheduler takes no notice.
     fn scheduler(&self, seen: &Seen<'_>, mut report: Report) -> Result<Report, Stop> {
-        let disks = Disks::seen(seen, Some(&self.path))?;
+        let disks = Disks::parse(&knob::aside(seen, &disk::probe(Some(&self.path)))?);
         let Ok(top) = disks.top_of_path(&self.path) else {
             return Ok(report);
         };
@@ -266,10 +266,7 @@ impl IoNice {
 type Running = (String, Vec<(usize, Priority)>);
 
 fn running(seen: &Seen<'_>, unit: &str) -> Result<Option<Running>, Stop> {
-    let text = match seen.get(&threads_probe(unit))? {
-        Observation::Exec(result) => result.stdout.text().into_owned(),
-        _ => String::new(),
-    };
+    let text = knob::aside(seen, &threads_probe(unit))?;
     let mut lines = text.lines();
     let Some(pid) = lines.next().and_then(|l| l.strip_prefix("pid ")) else {
         return Ok(None);

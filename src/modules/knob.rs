@@ -2,8 +2,8 @@
 //! kernel's way of writing lists and choices.
 
 use super::args::plain;
-use super::{ArgError, Args, Change, Decision, Report};
-use crate::host::{Content, Delta, Effect, Guard, Op, Undo};
+use super::{ArgError, Args, Change, Decision, Report, Seen, Stop};
+use crate::host::{Content, Delta, Effect, Guard, Observation, Op, Probe, Undo};
 use serde_json::Value;
 
 /// The header of files that are rmqplay's own.
@@ -130,6 +130,15 @@ pub fn act<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Op {
     Op::exec(argv, Effect::Nothing)
 }
 
+/// What a command printed, for a view that is not needed to decide: nothing where the look failed, or where a dry run
+/// cannot know (a package that is yet to be installed may change any answer).
+pub fn aside(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
+    Ok(match seen.raw(probe)? {
+        Observation::Exec(result) => result.stdout.text().into_owned(),
+        _ => String::new(),
+    })
+}
+
 /// One blank between words, none around: `4096\t131072` is `4096 131072` to the kernel.
 pub fn squeeze(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -151,6 +160,11 @@ impl Choices {
             all: words.iter().map(|w| w.trim_matches(['[', ']']).to_owned()).collect(),
             on: on.to_owned(),
         })
+    }
+
+    /// The value of a kernel file, whether it offers choices or not.
+    pub fn value(text: &str) -> String {
+        Choices::parse(text).map_or_else(|| squeeze(text), |c| c.on)
     }
 
     pub fn list(&self) -> String {

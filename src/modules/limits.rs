@@ -5,10 +5,10 @@ mod service;
 pub use self::service::{SERVICE_ITEMS, kernel};
 
 use self::service::{DIRECTIVES, DROP_IN, NR_OPEN, Service};
-use super::knob::Edits;
+use super::knob::{self, Edits};
 use super::unit;
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
-use crate::host::{Layer, Observation, Op, Probe};
+use crate::host::{Layer, Op, Probe};
 use serde_json::{Map, Value};
 
 const DEFAULT_DEST: &str = "/etc/security/limits.conf";
@@ -186,9 +186,11 @@ impl Pick {
 }
 
 /// Unlimited is higher than any number.
-fn order(limit: &str) -> i128 {
+fn order(item: &str, limit: &str) -> i128 {
     match limit {
-        "unlimited" | "infinity" | "-1" => i128::MAX,
+        "unlimited" | "infinity" => i128::MAX,
+        // A niceness of -1 is just that.
+        "-1" if !matches!(item, "nice" | "priority") => i128::MAX,
         number => number.parse().unwrap_or(i128::MIN),
     }
 }
@@ -278,10 +280,7 @@ impl Action for Session {
         seen.want(&self.probes())?;
         let content = seen.read(&self.dest)?;
         let before = content.as_ref().map(|c| c.text().into_owned()).unwrap_or_default();
-        let listing = match seen.get(&pam_probe())? {
-            Observation::Exec(result) => result.stdout.text().into_owned(),
-            _ => String::new(),
-        };
+        let listing = knob::aside(seen, &pam_probe())?;
         let mine: Vec<Entry<'_>> = before
             .lines()
             .enumerate()
@@ -302,8 +301,16 @@ impl Action for Session {
             ));
         };
         let target = match last {
-            Some(there) if self.pick.keeps(&order(there.value), &order(wanted)) => there.value.to_owned(),
-            Some(there) if order(there.value) == order(wanted) && self.item != "chroot" => there.value.to_owned(),
+            Some(there)
+                if self
+                    .pick
+                    .keeps(&order(&self.item, there.value), &order(&self.item, wanted)) =>
+            {
+                there.value.to_owned()
+            }
+            Some(there) if order(&self.item, there.value) == order(&self.item, wanted) && self.item != "chroot" => {
+                there.value.to_owned()
+            }
             _ => wanted.clone(),
         };
         let mut line = format!("{}\t{}\t{}\t{target}", self.domain, self.kind, self.item);
@@ -340,7 +347,7 @@ impl Action for Session {
             }
         };
         if let Some((place, value)) = self.winner(&listing, &after)
-            && order(&value) != order(&target)
+            && order(&self.item, &value) != order(&self.item, &target)
         {
             report = report.warn(format!("{place} wins at login: {value}, not {target}"));
         }

@@ -20,7 +20,7 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   Unlike Ansible's: a task that would change the file again at its next run (its `regexp` matches the new \
                   line and makes another one of it) says so in a warning; attributes are those of a symlink's target; with \
                   `create`, missing directories are made with mode 0755; a line added after a last line without a newline \
-                  begins a line of its own.",
+                  begins a line of its own; a newline at the end of `line` is dropped.",
     args: with_file_args![
         ArgSpec::new("path", ArgKind::Path, "The file on the host.")
             .required()
@@ -167,7 +167,11 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
         path: args.need("path")?.to_owned(),
         edit: Edit {
             matcher,
-            line: line.unwrap_or_default().into(),
+            // A block scalar (`line: |`) brings a newline along; with it no line of the file would ever be the same.
+            line: line
+                .map(|l| l.strip_suffix('\n').unwrap_or(l))
+                .unwrap_or_default()
+                .into(),
             place,
             backrefs: args.bool("backrefs"),
             firstmatch: args.bool("firstmatch"),

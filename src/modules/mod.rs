@@ -171,16 +171,14 @@ pub trait Prepare {
     /// A file of the controller, searched for as Ansible searches (`files/` of the role, of the play...).
     /// Returns the path found and the bytes.
     fn file(&self, src: &str) -> Result<(String, Vec<u8>), ArgError>;
-    /// All files below a directory of the controller (searched for like [`Prepare::file`]): relative paths.
+    /// All files below a directory of the controller (searched for like [`Prepare::file`]): relative paths, and with
+    /// a slash at the end the directories that are empty.
     fn tree(&self, src: &str) -> Result<(String, Vec<String>), ArgError>;
     /// The permission bits (0o7777) of the controller's file that [`Prepare::file`] finds for `src`, or with
-    /// `template` [`Prepare::template`]: for `mode: preserve`.
+    /// `template` [`Prepare::template`]: for `mode: preserve`. Where there is no real disk, those of a new file.
     fn mode(&self, src: &str, template: bool) -> Result<u32, ArgError> {
-        let _ = template;
-        Err(ArgError::new(
-            "mode",
-            format!("`preserve` needs the mode of `{src}`, which is not known here"),
-        ))
+        let _ = (src, template);
+        Ok(0o644)
     }
     /// A template of the controller (`templates/` ...), rendered for this host.
     fn template(&self, src: &str, options: &crate::template::FileOptions, dest: &str) -> Result<Vec<u8>, ArgError>;
@@ -203,7 +201,8 @@ pub trait Action: Send + Sync {
     /// accessors of [`Seen`] return [`Stop::NeedMore`], to be passed on with `?`.
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop>;
 
-    /// The result of ops that are judged by their outcome ([`Settle::Outcome`]).
+    /// The result of ops that are judged by their outcome ([`Settle::Outcome`]); and, whatever the change settles by,
+    /// what a failed op means in the module's words (`Ok`: the engine says it).
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
         let _ = outcomes;
         Ok(change.report.clone())

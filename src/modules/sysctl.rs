@@ -7,7 +7,7 @@ use super::args::plain;
 use super::knob::{self, Edits, squeeze};
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop, args};
 use crate::diagnostic::similar_name;
-use crate::host::{Layer, Observation, Probe};
+use crate::host::{Layer, Probe};
 use serde_json::{Map, Value};
 
 const DEFAULT_FILE: &str = "/etc/sysctl.d/60-rmqplay.conf";
@@ -289,10 +289,7 @@ impl Action for Sysctl {
         let content = seen.read(&self.file)?;
         let before = content.as_ref().map(|c| c.text().into_owned());
         let mut text = before.clone().unwrap_or_default();
-        let listing = match seen.get(&boot_probe())? {
-            Observation::Exec(result) => result.stdout.text().into_owned(),
-            _ => String::new(),
-        };
+        let listing = knob::aside(seen, &boot_probe())?;
         // The name under which boot reads our file.
         let boot_name = match self.link_probe() {
             None => Some(self.file.clone()),

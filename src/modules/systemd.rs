@@ -227,41 +227,30 @@ impl Action for Service {
     }
 
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
-        for (op, outcome) in change.ops.iter().zip(outcomes) {
-            let said = outcome
-                .exec
-                .as_ref()
-                .map(|e| e.stderr.text().trim().to_owned())
-                .unwrap_or_default();
-            let text = match &outcome.status {
-                Status::Done => continue,
-                Status::Failed(text) => text.clone(),
-                Status::Refused(text) => text.clone(),
-                Status::NotRun => "not run".to_owned(),
-                Status::Unknown => "the connection was lost meanwhile".to_owned(),
-            };
-            let what = match op {
-                Op::Exec(exec) => exec
-                    .argv
-                    .iter()
-                    .skip_while(|w| *w != "systemctl" && *w != "sh")
-                    .cloned()
-                    .collect(),
-                _ => Vec::new(),
-            };
-            let verb = what
-                .iter()
-                .find(|w| VERBS.contains(&w.as_str()))
-                .map_or("act on", String::as_str);
-            let mut failure = Failure::new(format!(
-                "unable to {verb} `{}`: {}",
-                self.name.as_deref().unwrap_or("systemd"),
-                if said.is_empty() { text.as_str() } else { said.as_str() }
-            ));
-            failure.values = change.report.values.clone();
-            return Err(failure);
+        let Some((op, outcome)) = change.ops.iter().zip(outcomes).find(|(_, o)| !o.is_done()) else {
+            return Ok(change.report.clone());
+        };
+        let verb = match op {
+            Op::Exec(exec) => exec.argv.iter().find(|w| VERBS.contains(&w.as_str())),
+            _ => None,
+        };
+        let mut failure = Failure::new(format!(
+            "unable to {} `{}`",
+            verb.map_or("act on", String::as_str),
+            self.name.as_deref().unwrap_or("systemd"),
+        ));
+        failure.values = change.report.values.clone();
+        match (&outcome.status, &outcome.exec) {
+            (_, Some(exec)) => {
+                failure.values.insert("rc".to_owned(), Value::from(exec.rc));
+                failure
+                    .values
+                    .insert("stderr".to_owned(), Value::from(exec.stderr.text().trim_end()));
+            }
+            (Status::Failed(text), None) => failure.msg = format!("{}: {text}", failure.msg),
+            _ => failure.msg = format!("{}: it was not run, or nobody knows", failure.msg),
         }
-        Ok(change.report.clone())
+        Err(failure)
     }
 }
 

@@ -99,27 +99,9 @@ struct WaitFor {
 const TOO_LONG: i32 = 75;
 const NO_TOOL: i32 = 69;
 
-/// Functions of the loop on the host; `check` is added to it. Prints what matched, then the seconds it took.
+/// The loop on the host, after the definition of `check`. Prints what matched, then the seconds it took.
 const LOOP: &str = r#"delay=$1 limit=$2 pause=$3 connect=$4 host=$5 port=$6 path=$7 flags=$8 regex=$9
 has() { command -v "$1" >/dev/null 2>&1; }
-open() {
-  if has bash; then timeout "$connect" bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$host" "$port" >/dev/null 2>&1
-  elif has nc; then nc -z -w "$connect" "$host" "$port" >/dev/null 2>&1
-  else exit 69
-  fi
-}
-says() {
-  if has bash; then
-    bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit
-while IFS= read -r -t "$3" line <&3 || [ -n "$line" ]; do
-  printf "%s\n" "$line" | grep $4 -E -e "$5" && exit 0
-done
-exit 1' bash "$host" "$port" "$connect" "$flags" "$regex" 2>/dev/null
-  elif has nc; then nc -w "$connect" "$host" "$port" </dev/null 2>/dev/null | grep $flags -m1 -E -e "$regex"
-  else exit 69
-  fi
-}
-holds() { grep $flags -m1 -E -e "$regex" -- "$path" 2>/dev/null; }
 start=$(date +%s)
 sleep "$delay"
 until check; do
@@ -127,6 +109,28 @@ until check; do
   sleep "$pause"
 done
 echo $(($(date +%s) - start))"#;
+
+const CONNECTS: &str = r#"connects() {
+  if has bash; then timeout "$connect" bash -c 'exec 3<>"/dev/tcp/$1/$2"' bash "$host" "$port" >/dev/null 2>&1
+  elif has nc; then nc -z -w "$connect" "$host" "$port" >/dev/null 2>&1
+  else exit 69
+  fi
+}
+"#;
+
+/// bash reads by lines, so that it can stop at the first that matches; what has no newline yet counts too.
+const SAYS: &str = r#"check() {
+  if has bash; then
+    bash -c 'exec 3<>"/dev/tcp/$1/$2" || exit
+      while IFS= read -r -t "$3" line <&3 || [ -n "$line" ]; do
+        printf "%s\n" "$line" | grep $4 -E -e "$5" && exit
+      done
+      exit 1' bash "$host" "$port" "$connect" "$flags" "$regex" 2>/dev/null
+  elif has nc; then nc -w "$connect" "$host" "$port" </dev/null 2>/dev/null | grep $flags -m1 -E -e "$regex"
+  else exit 69
+  fi
+}
+"#;
 
 fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let state = args.need("state")?;
@@ -272,12 +276,12 @@ impl WaitFor {
             }
         };
         let check = match (&self.target, &self.search, self.there) {
-            (Target::Port { .. }, Some(_), _) => "says",
-            (Target::Port { .. }, None, true) => "open",
-            (Target::Port { .. }, None, false) => "! open",
-            (_, Some(_), _) => "holds",
-            (_, None, true) => r#"[ -e "$path" ]"#,
-            (_, None, false) => r#"[ ! -e "$path" ]"#,
+            (Target::Port { .. }, Some(_), _) => SAYS.to_owned(),
+            (Target::Port { .. }, None, true) => format!("{CONNECTS}check() {{ connects; }}\n"),
+            (Target::Port { .. }, None, false) => format!("{CONNECTS}check() {{ ! connects; }}\n"),
+            (_, Some(_), _) => "check() { grep $flags -m1 -E -e \"$regex\" -- \"$path\" 2>/dev/null; }\n".to_owned(),
+            (_, None, true) => "check() { [ -e \"$path\" ]; }\n".to_owned(),
+            (_, None, false) => "check() { [ ! -e \"$path\" ]; }\n".to_owned(),
         };
         let (flags, regex) = self
             .search
@@ -287,7 +291,7 @@ impl WaitFor {
         let head = [
             "sh".to_owned(),
             "-c".to_owned(),
-            format!("check() {{ {check}; }}\n{LOOP}"),
+            format!("{check}{LOOP}"),
             "sh".to_owned(),
         ];
         let tail = [host, port, path, flags.to_owned(), regex];

@@ -7,7 +7,7 @@ const BECOME: &str = include_str!("become.sh");
 
 /// Wraps a script so that it runs as another user. `token` is random, other than the script's marker: it is seen in `ps`.
 /// The password goes to the target on standard input only.
-pub fn wrap(run_as: &RunAs, script: &[u8], shell: &str, token: &str) -> Result<Vec<u8>, CallError> {
+pub fn wrap(run_as: &RunAs, script: &[u8], token: &str) -> Result<Vec<u8>, CallError> {
     let given = [Some(&run_as.user), run_as.password.as_ref().map(|secret| &secret.0)];
     if given.into_iter().flatten().any(|text| text.contains(['\0', '\n'])) {
         return Err(refused("a user name or become password holds a line break or NUL", ""));
@@ -19,12 +19,12 @@ pub fn wrap(run_as: &RunAs, script: &[u8], shell: &str, token: &str) -> Result<V
             text.extend_from_slice(b"password=");
             text.extend(quote(&password.0));
             text.extend_from_slice(format!("\nbecome {token}").as_bytes());
-            let skip = format!("while IFS= read -r line; do case $line in '{token} go') exec {shell} ;; esac; done");
-            argv(run_as, shell, &format!("echo '{token} hello' >&2; {skip}"), token)
+            let skip = format!("while IFS= read -r line; do case $line in '{token} go') exec /bin/sh ;; esac; done");
+            argv(run_as, &format!("echo '{token} hello' >&2; {skip}"), token)
         }
         None => {
             text.extend_from_slice(b"exec");
-            argv(run_as, shell, &format!("exec {shell}"), token)
+            argv(run_as, "exec /bin/sh", token)
         }
     };
     for word in argv {
@@ -37,7 +37,7 @@ pub fn wrap(run_as: &RunAs, script: &[u8], shell: &str, token: &str) -> Result<V
     Ok(text)
 }
 
-fn argv(run_as: &RunAs, shell: &str, command: &str, token: &str) -> Vec<String> {
+fn argv(run_as: &RunAs, command: &str, token: &str) -> Vec<String> {
     let flags = |default: &[&str]| match &run_as.flags {
         Some(flags) => flags.clone(),
         None => default.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -59,7 +59,7 @@ fn argv(run_as: &RunAs, shell: &str, command: &str, token: &str) -> Vec<String> 
                 Some(_) => add(&["-S", "-p", &format!("\n{token} prompt\n")]),
                 None => add(&["-n"]),
             }
-            add(&["-u", &run_as.user, "--", shell, "-c", command]);
+            add(&["-u", &run_as.user, "--", "/bin/sh", "-c", command]);
         }
         Method::Su => {
             add(&["su"]);

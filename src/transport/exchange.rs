@@ -26,12 +26,11 @@ pub struct Heard {
 }
 
 impl<'a> Call<'a> {
-    /// `shell` is the program that runs the script for another user.
-    pub fn new(request: &'a Request, shell: &str) -> Result<Call<'a>, CallError> {
+    pub fn new(request: &'a Request) -> Result<Call<'a>, CallError> {
         let marker = format!("rmqplay{}", token());
         let mut script = shell::encode(request, &marker);
         if let Some(run_as) = &request.run_as {
-            script = become_user::wrap(run_as, &script, shell, &token())?;
+            script = become_user::wrap(run_as, &script, &token())?;
         }
         Ok(Call {
             request,
@@ -78,12 +77,11 @@ impl<'a> Call<'a> {
     /// The replies, or why there are none. `lost` says what the end of the stream means to the transport.
     pub fn response(&self, heard: Heard, lost: impl FnOnce(&Heard) -> CallError) -> Result<Response, CallError> {
         if !wire::is_complete(&heard.answer, &self.marker) {
-            if !wire::has_begun(&heard.answer, &self.marker) {
-                if let Some(run_as) = &self.request.run_as
-                    && !heard.said.trim().is_empty()
-                {
-                    return Err(become_user::classify(run_as, &heard.said));
-                }
+            if !self.began(&heard)
+                && !heard.said.is_empty()
+                && let Some(run_as) = &self.request.run_as
+            {
+                return Err(become_user::classify(run_as, &heard.said));
             }
             return Err(lost(&heard));
         }

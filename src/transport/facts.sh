@@ -6,7 +6,7 @@ facts() {
     /etc/hosts /etc/passwd /etc/machine-id /etc/selinux/config /etc/lsb-release \
     /proc/sys/kernel/hostname /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/sys/kernel/ostype \
     /proc/sys/kernel/arch /proc/meminfo /proc/cpuinfo /proc/uptime /proc/loadavg /proc/mounts /proc/cmdline \
-    /proc/1/comm /proc/1/environ /proc/1/cgroup /proc/modules "/proc/$$/status" "/proc/$$/environ" \
+    /proc/1/comm /proc/1/environ /proc/1/cgroup /proc/modules "/proc/$$/status" "/proc/$$/environ" "/proc/$$/mountinfo" \
     /sys/class/net/*/address /sys/class/net/*/mtu /sys/class/net/*/operstate /sys/class/net/*/type \
     /sys/class/net/*/speed /sys/class/net/*/flags /sys/class/net/*/bridge/bridge_id /sys/class/net/*/bonding/mode \
     /sys/block/*/size /sys/block/*/removable /sys/block/*/device/vendor /sys/block/*/device/model \

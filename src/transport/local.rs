@@ -51,7 +51,7 @@ impl LocalPeer {
 impl Peer for LocalPeer {
     fn call<'a>(&'a mut self, request: &'a Request) -> BoxFuture<'a, Result<Response, CallError>> {
         Box::pin(async move {
-            let call = Call::new(request, &self.0.shell.join(" "))?;
+            let call = Call::new(request)?;
             let mut child = self
                 .command()
                 .spawn()

@@ -21,21 +21,26 @@ can_decode() {
 
 there() { [ -e "$1" ] || [ -L "$1" ]; }
 
-# resolve PATH: sets p, with a symlink at its end followed, and its directory dir.
+# resolve PATH: sets p, with symlinks at its end followed (also to what is not there), and its directory dir.
 resolve() {
-  p=$1
-  if [ -L "$p" ]; then
-    # The dot keeps line breaks at the end of a name.
-    p=$(readlink -f -- "$p" && echo .) || fail "cannot resolve the symbolic link $1" || return
-    p=${p%"$nl."}
-  fi
-  case $p in
-  /*) ;;
-  *) p=./$p ;;
+  case $1 in
+  /*) p=$1 ;;
+  *) p=./$1 ;;
   esac
+  hops=0
+  while [ -L "$p" ]; do
+    hops=$((hops + 1))
+    [ "$hops" -le 40 ] || fail "$1: Too many levels of symbolic links" || return
+    # The dot keeps line breaks at the end of a name.
+    to=$(readlink -n -- "$p" && echo .) || fail "$1: cannot read the symbolic link" || return
+    case $to in
+    /*) p=${to%.} ;;
+    *) p=${p%/*}/${to%.} ;;
+    esac
+  done
   dir=${p%/*}
   [ -n "$dir" ] || dir=/
-  [ -d "$p" ] && { fail "$p: Is a directory" || return; }
+  [ -d "$p" ] && { fail "$1: Is a directory" || return; }
   [ -d "$dir" ] || fail "$dir: no such directory"
 }
 
@@ -193,6 +198,8 @@ op_link() {
   *) new=./.rmqplay.$M ;;
   esac
   if [ -n "$3" ]; then try ln -- "$2" "$new"; else try ln -s -- "$2" "$new"; fi || return
+  # busybox's mv would follow it.
+  if [ -L "$1" ] && [ -d "$1" ] && is_busybox mv; then rm -f -- "$1"; fi
   # Two names of one file: rename would leave both.
   if [ -n "$3" ] && [ "$1" -ef "$new" ]; then
     rm -f -- "$new"

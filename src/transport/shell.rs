@@ -319,7 +319,7 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
 impl Unit<'_> {
     fn uses_files(&self) -> bool {
         match self {
-            Unit::Read { .. } | Unit::Exec { .. } | Unit::Facts => true,
+            Unit::Read { .. } | Unit::Exec { .. } | Unit::Facts | Unit::Tcp { .. } => true,
             Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Put { .. } | Op::Write { validate: Some(_), .. }),
             _ => false,
         }

@@ -233,7 +233,7 @@ struct SshPeer {
 impl Peer for SshPeer {
     fn call<'a>(&'a mut self, request: &'a Request) -> BoxFuture<'a, Result<Response, CallError>> {
         Box::pin(async move {
-            let call = Call::new(request, "/bin/sh")?;
+            let call = Call::new(request)?;
             // Idle for longer than it persists, it has ended: nothing was sent yet, so another may be started.
             let session = self.master.session();
             let mut shell = match self.open(&session).await {

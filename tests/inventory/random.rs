@@ -29,9 +29,10 @@ impl Lcg {
 const GROUPS: usize = 9;
 const HOSTS: usize = 7;
 
-fn vars(random: &mut Lcg, place: &str) -> Vec<String> {
-    let keys = ["v", "w", "x", "y", "z"];
-    let chosen: Vec<&str> = keys.into_iter().filter(|_| random.one_in(2)).collect();
+/// Each key in one of `rarity` places, so that no level hides all below it.
+fn vars(random: &mut Lcg, rarity: usize, place: &str) -> Vec<String> {
+    let keys = ["s", "t", "u", "v", "w", "x", "y", "z"];
+    let chosen: Vec<&str> = keys.into_iter().filter(|_| random.one_in(rarity)).collect();
     chosen.into_iter().map(|key| format!("{key}={place}")).collect()
 }
 
@@ -44,7 +45,12 @@ fn ini(random: &mut Lcg, source: &str) -> String {
     let mut text = String::new();
     for host in 0..HOSTS {
         if random.one_in(3) {
-            writeln!(text, "h{host} {}", vars(random, &format!("{source}_h{host}")).join(" ")).unwrap();
+            writeln!(
+                text,
+                "h{host} {}",
+                vars(random, 20, &format!("{source}_h{host}")).join(" ")
+            )
+            .unwrap();
         }
     }
     for n in 0..GROUPS {
@@ -55,7 +61,7 @@ fn ini(random: &mut Lcg, source: &str) -> String {
                 writeln!(
                     text,
                     "h{host} {}",
-                    vars(random, &format!("{source}_{name}_h{host}")).join(" ")
+                    vars(random, 20, &format!("{source}_{name}_h{host}")).join(" ")
                 )
                 .unwrap();
             }
@@ -64,7 +70,7 @@ fn ini(random: &mut Lcg, source: &str) -> String {
         if random.one_in(4) {
             writeln!(text, "ansible_group_priority={}", random.below(4)).unwrap();
         }
-        text += &(vars(random, &format!("{source}_{name}")).join("\n") + "\n");
+        text += &(vars(random, 2, &format!("{source}_{name}")).join("\n") + "\n");
         writeln!(text, "[{name}:children]").unwrap();
         for child in n + 1..GROUPS {
             if random.one_in(4) {
@@ -80,7 +86,7 @@ fn vars_files(random: &mut Lcg, dir: &Path, source: &str) {
     let hosts = (0..HOSTS).map(|n| format!("h{n}"));
     for (kind, name) in groups.map(|g| ("group_vars", g)).chain(hosts.map(|h| ("host_vars", h))) {
         if random.one_in(3) {
-            let text: String = vars(random, &format!("{source}_file_{name}"))
+            let text: String = vars(random, 9, &format!("{source}_file_{name}"))
                 .iter()
                 .map(|v| v.replacen('=', ": ", 1) + "\n")
                 .collect();

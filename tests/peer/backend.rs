@@ -57,7 +57,7 @@ pub fn busybox() -> Backend {
             .output()
             .expect("busybox is installed")
             .stdout;
-        for applet in String::from_utf8(list).unwrap().lines() {
+        for applet in String::from_utf8(list).unwrap().lines().chain(["busybox"]) {
             match std::os::unix::fs::symlink(&busybox, dir.join(applet)) {
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{applet}: {error}"),
                 _ => {}
@@ -68,7 +68,7 @@ pub fn busybox() -> Backend {
     Backend {
         busybox: true,
         ..local(LocalConnector {
-            shell: vec!["busybox".to_owned(), "sh".to_owned()],
+            shell: vec!["/bin/busybox".to_owned(), "sh".to_owned()],
             path: Some(TOOLS.clone()),
         })
     }

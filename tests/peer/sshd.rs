@@ -35,23 +35,23 @@ impl Sshd {
             keys = at("authorized_keys").display(),
         );
         std::fs::write(at("sshd_config"), text).unwrap();
-        let log = std::fs::File::create(at("log")).unwrap();
-        let child = Command::new("/usr/sbin/sshd")
-            .arg("-D")
-            .arg("-e")
-            .arg("-f")
-            .arg(at("sshd_config"))
-            .stdin(Stdio::null())
-            .stderr(log)
+        // Ends with this process, however that ends: statics are not dropped.
+        let child = Command::new("sh")
+            .args(["-c", "/usr/sbin/sshd -D -f \"$1/sshd_config\" -E \"$1/log\" </dev/null & echo $! >\"$1/pid\"; read -r _; kill $!; rm -rf \"$1\""])
+            .arg("sh")
+            .arg(dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
             .spawn()
-            .expect("sshd is installed and this test runs as root");
+            .expect("sh runs");
         let sshd = Sshd { dir, child, port };
         sshd.know(&sshd.path("host_key.pub"));
         let begin = Instant::now();
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(
                 begin.elapsed() < Duration::from_secs(30),
-                "sshd does not listen: {}",
+                "sshd does not listen (is it installed, is this root?): {}",
                 sshd.log()
             );
             std::thread::sleep(Duration::from_millis(10));
@@ -67,8 +67,8 @@ impl Sshd {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn pid(&self) -> String {
+        std::fs::read_to_string(self.path("pid")).unwrap().trim().to_owned()
     }
 
     /// Connections whose user was let in so far.
@@ -114,7 +114,7 @@ impl Sshd {
             private_key_file: Some(self.path("id").display().to_string()),
             args: args.map(str::to_owned).to_vec(),
             accept_any_host_key: false,
-            persist_s: 60,
+            persist_s: 10,
         }
     }
 
@@ -149,7 +149,7 @@ fn key_pair(path: &Path) {
 
 impl Drop for Sshd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }

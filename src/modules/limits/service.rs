@@ -263,12 +263,14 @@ impl Action for Service {
                 (vec![directive.pair_text(pair)], Some(pair))
             }
         };
-        if own.is_none() || own != target {
+        // With `use_max` and `use_min` what the unit has already may do.
+        let enough = own.is_none() && self.pick != Pick::Wanted && target.is_some() && target == loaded;
+        if !enough && (own.is_none() || own != target) {
             file.set(directive.directive, &assignments);
         }
         let mut edits = Edits::default();
         let outdated = unit.is_outdated(&path, file.is_there());
-        report = file.settle(&unit, &mut edits, report);
+        report = file.settle(&unit, &mut edits, report)?;
         let Some(target) = target else {
             return Ok(edits.decision(report.msg(format!("{path} sets no {}", directive.directive))));
         };
