@@ -2,6 +2,7 @@
 
 use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Work};
 use crate::commands::config::Config;
+use crate::commands::disk::WithText;
 use crate::commands::{Disk, Session, extra_vars};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::event::{Event, Mode};
@@ -42,47 +43,7 @@ enum Prepared {
     Run(Box<Run>),
 }
 
-/// The files of the disk, and the playbook made of `rmqplay run`.
-struct WithText {
-    path: &'static str,
-    text: String,
-}
-
 const COMMAND_LINE: &str = "<command line>";
-
-impl Files for WithText {
-    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        if path == self.path {
-            Ok(self.text.clone().into_bytes())
-        } else {
-            Disk.read(path)
-        }
-    }
-    fn exists(&self, path: &str) -> bool {
-        path == self.path || Disk.exists(path)
-    }
-    fn is_dir(&self, path: &str) -> bool {
-        path != self.path && Disk.is_dir(path)
-    }
-    fn mode(&self, path: &str) -> io::Result<u32> {
-        Disk.mode(path)
-    }
-    fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        Disk.list(path)
-    }
-    fn absolute(&self, path: &str) -> String {
-        Disk.absolute(path)
-    }
-    fn env(&self, name: &str) -> Option<String> {
-        Disk.env(name)
-    }
-    fn pipe(&self, command: &str) -> io::Result<Vec<u8>> {
-        Disk.pipe(command)
-    }
-    fn create(&self, path: &str, content: &[u8]) -> io::Result<()> {
-        Disk.create(path, content)
-    }
-}
 
 fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Diagnostic>> {
     let mut problems = Vec::new();
@@ -106,7 +67,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             let play = json!([{"hosts": pattern, "gather_facts": false, "tasks": [task]}]);
             (
                 Arc::new(WithText {
-                    path: COMMAND_LINE,
+                    path: COMMAND_LINE.to_owned(),
                     text: play.to_string(),
                 }),
                 vec![COMMAND_LINE.to_owned()],
