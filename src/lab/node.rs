@@ -169,7 +169,8 @@ impl Node {
             .arg(format!("--machine={}", self.name))
             .arg(format!("--network-namespace-path=/run/netns/{}", self.namespace()))
             .arg(format!("--resolv-conf=copy-{}", if uplink { "uplink" } else { "host" }))
-            .args(["--register=no", "--boot"]);
+            // Services inside may raise their limits as on a machine, whatever this process was allowed.
+            .args(["--rlimit=NOFILE=1024:1048576", "--register=no", "--boot"]);
         if !systemd {
             boot.arg("--keep-unit");
         }
