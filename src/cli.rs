@@ -574,7 +574,7 @@ pub struct FactsArgs {
 /// this machine's one kernel: `up` notes them, `down` puts them back.
 #[derive(Debug, Args)]
 #[command(after_long_help = examples!(
-    "  rmqplay lab demo                                    three nodes, diff, apply, and nothing left to do\n",
+    "  rmqplay lab demo                                    the whole story, on three nodes\n",
     "  rmqplay lab up --nodes 5 --release bookworm\n",
     "  rmqplay diff playbooks/site.yml -i inventories/lab  the three nodes of a plain `lab up`\n",
     "  rmqplay diff playbooks/site.yml -i /var/lib/rmqplay-lab/inventory  whatever nodes there are\n",

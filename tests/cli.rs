@@ -7,6 +7,8 @@
 mod environment;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/simulate.rs"]
+mod simulate;
 
 use environment::Environment;
 use insta::assert_snapshot;

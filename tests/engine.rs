@@ -492,11 +492,7 @@ fn any_errors_fatal_lets_others_finish_the_task_and_no_more() {
 fn a_rollout_stops_when_too_many_are_lost_unreachable_ones_included() {
     let fleet = Arc::new(FakeConnector::new(
         |name| FakeHost {
-            lose: if name == "a" {
-                (0..9).map(|n| (n, Loss::Before)).collect()
-            } else {
-                BTreeMap::new()
-            },
+            refuse: name == "a",
             ..start(&[None; FILES])
         },
         Arc::new(Gremlin(Vec::new())),

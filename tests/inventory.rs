@@ -1,5 +1,7 @@
 //! Inventories, patterns and precedence, against real Ansible.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are tests")]
+
 #[path = "inventory/cases.rs"]
 mod cases;
 #[path = "language/oracle.rs"]
@@ -11,5 +13,7 @@ mod against_ansible;
 mod messages;
 #[path = "inventory/ours.rs"]
 mod ours;
+#[path = "inventory/random.rs"]
+mod random;
 #[path = "inventory/values.rs"]
 mod values;

@@ -35,7 +35,11 @@ impl Files for Disk {
         path.canonicalize().unwrap_or(path).to_string_lossy().into_owned()
     }
     fn env(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        if name == "TZ" {
+            Some("UTC".into())
+        } else {
+            std::env::var(name).ok()
+        }
     }
     fn pipe(&self, command: &str) -> std::io::Result<Vec<u8>> {
         Ok(Command::new("sh").arg("-c").arg(command).output()?.stdout)
@@ -156,7 +160,8 @@ fn ansible() -> PathBuf {
         "these tests compare with real Ansible; make a virtual environment with ansible-core==2.19.14 at target/oracle, \
          or name its bin directory in RMQPLAY_ANSIBLE"
     );
-    directory
+    // Python looks for its environment beside the path it was started by.
+    directory.canonicalize().unwrap()
 }
 
 #[test]
@@ -186,6 +191,14 @@ fn every_case_comes_out_as_ansible_has_it() {
         assert_eq!(cases.len(), theirs.len());
         for (case, theirs) in cases.iter().zip(theirs) {
             count += 1;
+            if std::env::var_os("RMQPLAY_SHOW_ERRORS").is_some()
+                && let (Err(ours), None) = (&case.ours, theirs.get("ok"))
+            {
+                println!(
+                    "{}: {}\n     ours: {ours}\n  ansible: {theirs}\n",
+                    case.file, case.shown
+                );
+            }
             let equal = match (&case.ours, theirs.get("ok")) {
                 (Ok(ours), Some(theirs)) => ours.to_string() == theirs.to_string(),
                 (Err(_), None) => true,
@@ -211,4 +224,441 @@ fn every_case_comes_out_as_ansible_has_it() {
         wrong.len(),
         wrong.join("\n\n")
     );
+}
+
+/// Variables with the places of their keys, as the engine's scopes know them.
+#[derive(Debug)]
+struct Written(BTreeMap<String, (Found, Option<rmqplay::diagnostic::Span>)>);
+
+impl Scope for Written {
+    fn lookup(&self, name: &str) -> Found {
+        self.0.get(name).map_or(Found::Missing, |f| f.0.clone())
+    }
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+    fn defined_at(&self, name: &str) -> Option<rmqplay::diagnostic::Span> {
+        self.0.get(name).and_then(|f| f.1)
+    }
+}
+
+struct World {
+    sources: SourceMap,
+    templar: Templar,
+    scope: Arc<dyn Scope>,
+}
+
+impl World {
+    /// Variables from YAML; `later` is not known yet, `result` is data that looks like a template.
+    fn new(vars: &str) -> World {
+        let sources = SourceMap::default();
+        let file = sources.add("vars.yml", vars);
+        let (documents, errors) = yaml::parse(&sources, file);
+        assert!(errors.is_empty(), "{errors:?}");
+        let mut variables = BTreeMap::new();
+        for entry in documents.first().and_then(Node::as_map).map_or(&[][..], |m| &m.entries) {
+            let found = Found::Trusted(Arc::new(entry.value.clone()));
+            variables.insert(entry.key.clone(), (found, Some(entry.key_span)));
+        }
+        variables.insert("later".into(), (Found::Unknown("`stat` has not run".into()), None));
+        let result = json!({"stdout": "{{ evil }}", "expression": "1 == 1"});
+        variables.insert("result".into(), (Found::Data(Arc::new(result)), None));
+        World {
+            templar: templar(&sources),
+            sources,
+            scope: Arc::new(Written(variables)),
+        }
+    }
+
+    fn node(&self, text: &str) -> Node {
+        let file = self.sources.add("play.yml", text);
+        let (documents, errors) = yaml::parse(&self.sources, file);
+        assert!(errors.is_empty(), "{errors:?}");
+        documents[0].clone()
+    }
+
+    fn value(&self, text: &str) -> Result<Option<Value>, rmqplay::template::TemplateError> {
+        self.templar.resolve(&self.node(text), &self.scope)
+    }
+
+    fn shown(&self, diagnostic: &rmqplay::diagnostic::Diagnostic) -> String {
+        let options = rmqplay::diagnostic::RenderOptions {
+            color: false,
+            width: 120,
+        };
+        rmqplay::diagnostic::render_human(&self.sources, diagnostic, options)
+    }
+
+    /// The message for a YAML text whose template fails.
+    fn failure(&self, text: &str) -> String {
+        self.shown(&self.value(text).expect_err(text).diagnostic)
+    }
+
+    fn condition_failure(&self, text: &str) -> String {
+        let error = self.templar.condition(&self.node(text), &self.scope).expect_err(text);
+        self.shown(&error.diagnostic)
+    }
+
+    fn checked(&self, text: &str) -> String {
+        let found = self.templar.check(&self.node(text));
+        found.iter().map(|d| self.shown(d)).collect()
+    }
+}
+
+const VARS: &str = "\
+rabbitmq:
+  memory_limit: 4G
+  port: 5672
+listen: '{{ rabbitmq.prot }}'
+address: \"host:{{ listen }}\"
+round: '{{ trip }}'
+trip: '{{ round }}'
+words: [a, b]
+";
+
+#[test]
+fn an_undefined_name_is_shown_where_it_stands() {
+    let w = World::new(VARS);
+    insta::assert_snapshot!(w.failure("a: 1\nlimit: 'x {{ rabbitmq.memory_limt }}'\n"), @r#"
+    error[E101]: undefined variable `rabbitmq.memory_limt`
+     --> play.yml:2:14
+      |
+    2 | limit: 'x {{ rabbitmq.memory_limt }}'
+      |              ^^^^^^^^^^^^^^^^^^^^
+      |
+    note: `rabbitmq` is defined here, without `memory_limt`
+     --> vars.yml:1:1
+      |
+    1 | rabbitmq:
+      | --------
+    help: a key with a similar name exists: `memory_limit`
+    "#);
+    insta::assert_snapshot!(w.failure("text: |\n  first\n  second {{ rabitmq }}\n"), @r#"
+    error[E101]: undefined variable `rabitmq`
+     --> play.yml:3:13
+      |
+    3 |   second {{ rabitmq }}
+      |             ^^^^^^^
+      |
+    help: a variable with a similar name exists: `rabbitmq`
+    "#);
+    insta::assert_snapshot!(w.failure("text: '{{ words[5] }}'\n"), @r#"
+    error[E101]: undefined variable `words[5]`: the list has 2 items
+     --> play.yml:1:11
+      |
+    1 | text: '{{ words[5] }}'
+      |           ^^^^^^^^
+    "#);
+    insta::assert_snapshot!(w.failure("text: \"tab\\t{{ nope }}\"\n"), @r#"
+    error[E101]: undefined variable `nope`
+     --> play.yml:1:8
+      |
+    1 | text: "tab\t{{ nope }}"
+      |        ^^^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn an_undefined_name_in_a_variable_shows_the_way_to_it() {
+    insta::assert_snapshot!(World::new(VARS).failure("bind: '{{ address }}'\n"), @r#"
+    error[E101]: undefined variable `rabbitmq.prot`
+     --> vars.yml:4:13
+      |
+    4 | listen: '{{ rabbitmq.prot }}'
+      |             ^^^^^^^^^^^^^
+      |
+    note: `rabbitmq` is defined here, without `prot`
+     --> vars.yml:1:1
+      |
+    1 | rabbitmq:
+      | --------
+    note: needed by `listen` here
+     --> vars.yml:5:19
+      |
+    5 | address: "host:{{ listen }}"
+      |                   ------
+    note: needed by `address` here
+     --> play.yml:1:11
+      |
+    1 | bind: '{{ address }}'
+      |           -------
+    help: a key with a similar name exists: `port`
+    "#);
+}
+
+#[test]
+fn a_variable_that_refers_to_itself_names_the_cycle() {
+    insta::assert_snapshot!(World::new(VARS).failure("bind: '{{ trip }}'\n"), @r#"
+    error[E103]: variable `trip` refers to itself: `trip` → `round` → `trip`
+     --> vars.yml:6:12
+      |
+    6 | round: '{{ trip }}'
+      |            ^^^^
+      |
+    note: needed by `round` here
+     --> vars.yml:7:11
+      |
+    7 | trip: '{{ round }}'
+      |           -----
+    note: needed by `trip` here
+     --> play.yml:1:11
+      |
+    1 | bind: '{{ trip }}'
+      |           ----
+    "#);
+}
+
+#[test]
+fn a_filter_that_fails_is_shown_with_what_it_needs() {
+    let w = World::new(VARS);
+    insta::assert_snapshot!(w.failure("x: \"{{ words | dict2items }}\"\n"), @r#"
+    error[E102]: filter `dict2items`: needs a dict, not a value of type list
+     --> play.yml:1:16
+      |
+    1 | x: "{{ words | dict2items }}"
+      |                ^^^^^^^^^^
+    "#);
+    insta::assert_snapshot!(w.failure("x: \"{{ rabbitmq.port + 'a' }}\"\n"), @r#"
+    error[E102]: unsupported operand type(s) for +: 'int' and 'str'
+     --> play.yml:1:8
+      |
+    1 | x: "{{ rabbitmq.port + 'a' }}"
+      |        ^^^^^^^^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn conditions_must_be_boolean() {
+    let w = World::new(VARS);
+    insta::assert_snapshot!(w.condition_failure("rabbitmq.memory_limit\n"), @r#"
+    error[E102]: a condition must be true or false, this is a value of type str
+     --> play.yml:1:1
+      |
+    1 | rabbitmq.memory_limit
+      | ^^^^^^^^^^^^^^^^^^^^^
+      |
+      = note: Ansible 2.19 refuses conditions without a boolean result, too
+    help: compare it, or turn it into a boolean with `| bool`
+    "#);
+    insta::assert_snapshot!(w.condition_failure("words\n"), @r#"
+    error[E102]: a condition must be true or false, this is a value of type list
+     --> play.yml:1:1
+      |
+    1 | words
+      | ^^^^^
+      |
+      = note: Ansible 2.19 refuses conditions without a boolean result, too
+    help: ask for what is meant: `x is defined`, `x | length > 0`, `x | bool`
+    "#);
+    insta::assert_snapshot!(w.condition_failure("rabbitmq.port == 5672 and nope\n"), @r#"
+    error[E101]: undefined variable `nope`
+     --> play.yml:1:27
+      |
+    1 | rabbitmq.port == 5672 and nope
+      |                           ^^^^
+    "#);
+}
+
+#[test]
+fn lint_finds_what_needs_no_variable() {
+    let w = World::new(VARS);
+    insta::assert_snapshot!(w.checked("- '{{ a | uper }}'\n- '{{ a is definde }}'\n- \"{{ lookup('fil', 'x') }}\"\n- '{{ a | b64encod | nope }}'\n"), @r#"
+    error[E100]: unknown filter `uper`
+     --> play.yml:1:11
+      |
+    1 | - '{{ a | uper }}'
+      |           ^^^^
+      |
+    help: a filter with a similar name exists: `upper`
+    error[E100]: unknown test `definde`
+     --> play.yml:2:12
+      |
+    2 | - '{{ a is definde }}'
+      |            ^^^^^^^
+      |
+    help: a test with a similar name exists: `defined`
+    error[E100]: unknown lookup `fil`
+     --> play.yml:3:14
+      |
+    3 | - "{{ lookup('fil', 'x') }}"
+      |              ^^^^^
+      |
+    help: a lookup with a similar name exists: `file`
+    error[E100]: unknown filter `b64encod`
+     --> play.yml:4:11
+      |
+    4 | - '{{ a | b64encod | nope }}'
+      |           ^^^^^^^^
+      |
+    help: a filter with a similar name exists: `b64encode`
+    error[E100]: unknown filter `nope`
+     --> play.yml:4:22
+      |
+    4 | - '{{ a | b64encod | nope }}'
+      |                      ^^^^
+    "#);
+    insta::assert_snapshot!(w.checked("- '{% if a %}x'\n- '{% fro i in a %}'\n- '{{ a b }}'\n- '{{ a'\n- ok {{ a | upper }}\n"), @r#"
+    error[E100]: this `if` has no `endif`
+     --> play.yml:1:7
+      |
+    1 | - '{% if a %}x'
+      |       ^^
+    error[E100]: unknown statement `fro`
+     --> play.yml:2:7
+      |
+    2 | - '{% fro i in a %}'
+      |       ^^^
+      |
+    help: a statement with a similar name exists: `from`
+    error[E100]: the template cannot be parsed: unexpected identifier, expected end of variable block
+     --> play.yml:3:9
+      |
+    3 | - '{{ a b }}'
+      |         ^
+    error[E100]: the template cannot be parsed: unexpected end of input, expected end of variable block
+     --> play.yml:4:7
+      |
+    4 | - '{{ a'
+      |       ^
+    "#);
+}
+
+#[test]
+fn a_template_file_is_shown_with_its_own_lines() {
+    let w = World::new(VARS);
+    let text = "#jinja2: lstrip_blocks: True\na = {{ rabbitmq.port }}\nb = {{ rabbitmq.memory_limt }}\n";
+    let error = w
+        .templar
+        .file("templates/x.j2", text, &FileOptions::default(), &[], &w.scope)
+        .unwrap_err();
+    insta::assert_snapshot!(w.shown(&error.diagnostic), @r#"
+    error[E101]: undefined variable `rabbitmq.memory_limt`
+     --> templates/x.j2:3:8
+      |
+    3 | b = {{ rabbitmq.memory_limt }}
+      |        ^^^^^^^^^^^^^^^^^^^^
+      |
+    note: `rabbitmq` is defined here, without `memory_limt`
+     --> vars.yml:1:1
+      |
+    1 | rabbitmq:
+      | --------
+    help: a key with a similar name exists: `memory_limit`
+    "#);
+}
+
+#[test]
+fn what_is_not_known_yet_cannot_be_hidden() {
+    use rmqplay::template::ErrorKind::Unknown;
+    let w = World::new("copy: '{{ later.stat }}'\ndeep: {a: '{{ later }}', b: 1}\n");
+    for text in [
+        "'{{ later }}'",
+        "'{{ later.stat.exists | default(false) }}'",
+        "'{{ later is defined }}'",
+        "'{{ later is not defined }}'",
+        "'{{ copy | default(1) }}'",
+        "'x{{ later | string | default(2) }}'",
+        "'{{ [later] }}'",
+        "'{{ (later | default([])) | length }}'",
+        "'{% for x in later %}{% endfor %}'",
+        "'{{ deep }}'",
+        "'{{ deep.a | mandatory }}'",
+    ] {
+        let kind = w.value(text).map_err(|e| e.kind);
+        assert_eq!(kind, Err(Unknown("`stat` has not run".into())), "{text}");
+    }
+    assert_eq!(w.value("'{{ deep.b }}'").unwrap(), Some(json!(1)));
+    assert_eq!(w.value("'{{ true or later }}'").unwrap(), Some(json!(true)));
+}
+
+#[test]
+fn data_is_never_a_template() {
+    let w = World::new("again: '{{ result.stdout }}'\n");
+    assert_eq!(w.value("'{{ again }}'").unwrap(), Some(json!("{{ evil }}")));
+    assert_eq!(
+        w.value("'x {{ result }}'").unwrap(),
+        Some(json!("x {'stdout': '{{ evil }}', 'expression': '1 == 1'}"))
+    );
+    assert_eq!(w.value("!unsafe '{{ evil }}'").unwrap(), Some(json!("{{ evil }}")));
+    // A result's text is no condition, either.
+    w.templar
+        .condition(&w.node("'{{ result.expression }}'"), &w.scope)
+        .unwrap_err();
+}
+
+#[test]
+fn all_variables_are_in_vars() {
+    let w = World::new("a: 1\nb: '{{ a + 1 }}'\n");
+    assert_eq!(
+        w.value("\"{{ vars.b }} {{ vars['a'] }} {{ 'a' in vars }}\"").unwrap(),
+        Some(json!("2 1 True"))
+    );
+}
+
+#[test]
+fn other_hosts_variables_are_evaluated_in_their_own_scope() {
+    let host = |name: &str| -> Arc<dyn Scope> {
+        let w = World::new("address: '{{ name }}.example'\n");
+        let mut variables = BTreeMap::new();
+        variables.insert("name".to_owned(), (Found::Data(Arc::new(name.into())), None));
+        variables.insert("address".to_owned(), (w.scope.lookup("address"), None));
+        Arc::new(Written(variables))
+    };
+    let mut w = World::new("name: here\n");
+    let hosts = ["mq-1", "mq-2"].map(|n| (n.to_owned(), (Found::Scope(host(n)), None)));
+    let hostvars: Arc<dyn Scope> = Arc::new(Written(hosts.into_iter().collect()));
+    w.scope = Arc::new(Written(
+        [("hostvars".to_owned(), (Found::Scope(hostvars), None))]
+            .into_iter()
+            .collect(),
+    ));
+    assert_eq!(
+        w.value("\"{{ hostvars['mq-2'].address }} {{ hostvars | list }} {{ hostvars['mq-9'].x | default('none') }}\"")
+            .unwrap(),
+        Some(json!("mq-2.example ['mq-1', 'mq-2'] none"))
+    );
+    assert_eq!(
+        w.value("\"{{ hostvars.values() | map(attribute='address') | join(' ') }}\"")
+            .unwrap(),
+        Some(json!("mq-1.example mq-2.example"))
+    );
+}
+
+#[test]
+fn nesting_ends_with_a_message_not_with_the_stack() {
+    let deep = "[".repeat(100) + &"]".repeat(100);
+    let mut chain = String::from("v0: end\n");
+    for i in 1..200 {
+        chain += &format!("v{i}: '{{{{ v{} }}}}'\n", i - 1);
+    }
+    // Threads of the runtime have 2 MiB.
+    let run = move || {
+        let w = World::new(&chain);
+        assert_eq!(w.value("'{{ v50 }}'").unwrap(), Some(json!("end")));
+        w.value("'{{ v199 }}'").unwrap_err();
+        w.value("'{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}'")
+            .unwrap_err();
+        let lists = "[".repeat(60) + "m(x)" + &"]".repeat(60);
+        w.value(&format!(
+            "'{{% macro m(x) %}}{{{{ {lists} }}}}{{% endmacro %}}{{{{ m(1) }}}}'"
+        ))
+        .unwrap_err();
+        w.value("'{% macro m(x) %}{% for i in [1] %}{% if i %}{{ m(x) | upper }}{% endif %}{% endfor %}{% endmacro %}{{ m(1) }}'").unwrap_err();
+        w.value("'{% set l = [] %}{{ l.append(l) }}{{ l }}'").unwrap_err();
+        w.value(&format!("'{{{{ {deep} }}}}'")).unwrap_err();
+        w.templar.file(
+            "x.j2",
+            &format!("{{{{ {}1{} }}}}", "(".repeat(149), ")".repeat(149)),
+            &FileOptions::default(),
+            &[],
+            &w.scope,
+        )
+    };
+    std::thread::Builder::new()
+        .stack_size(2 << 20)
+        .spawn(run)
+        .unwrap()
+        .join()
+        .unwrap()
+        .ok();
 }

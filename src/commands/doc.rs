@@ -154,7 +154,12 @@ fn facts(arg: &ArgSpec) -> String {
         facts.push("required".to_owned());
     }
     if let Some(default) = arg.default {
-        facts.push(format!("default {}", if default.is_empty() { "\"\"" } else { default }));
+        let plain = !default.is_empty() && !default.contains(|c: char| c.is_whitespace() || c.is_control());
+        facts.push(if plain {
+            format!("default {default}")
+        } else {
+            format!("default {default:?}")
+        });
     }
     if !arg.choices.is_empty() {
         facts.push(format!("one of {}", arg.choices.join(", ")));

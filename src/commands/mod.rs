@@ -8,6 +8,9 @@ mod extra_vars;
 mod inventory;
 mod lab;
 mod lint;
+mod play;
+mod scope;
+mod template;
 mod vars;
 
 pub use disk::Disk;
@@ -42,13 +45,18 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> Exit {
     };
     let session = Session::new(&cli);
     match cli.command {
+        Command::Apply(args) => play::with(&session, |config| args.options(config)),
+        Command::Diff(args) => play::with(&session, |config| args.options(config)),
+        Command::Verify(args) => play::with(&session, |config| args.options(config)),
+        Command::Run(args) => play::with(&session, |config| args.options(config)),
+        Command::Facts(args) => play::facts(&session, &args),
         Command::Lint(args) => lint::run(&session, &args),
         Command::Inventory(args) => inventory::run(&session, &args),
+        Command::Template(args) => template::run(&session, &args),
         Command::Vars(args) => vars::run(&session, &args),
         Command::Lab(args) => lab::run(&session, args.command),
         Command::Doc(args) => doc::run(&session, &args),
         Command::Completions(args) => completions::run(&session, &args),
-        _ => Exit::Usage,
     }
 }
 

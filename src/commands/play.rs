@@ -1,6 +1,7 @@
 //! `apply`, `diff`, `verify`, `run`, `facts`: from options to a run and its exit status.
 
 use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Work};
+use crate::commands::config::Config;
 use crate::commands::{Disk, Session, extra_vars};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::event::{Event, Mode};
@@ -16,8 +17,16 @@ use serde_json::{Value, json};
 use std::io;
 use std::sync::{Arc, Mutex};
 
+/// Runs what the command line says, over the configuration.
+pub fn with(session: &Session, options: impl FnOnce(&Config) -> Result<PlayOptions, Vec<Diagnostic>>) -> Exit {
+    match session.config().and_then(|config| options(&config)) {
+        Ok(options) => run(session, &options),
+        Err(diagnostics) => session.tell(&diagnostics),
+    }
+}
+
 /// Runs what the options say.
-pub fn run(session: &Session, options: &PlayOptions) -> Exit {
+fn run(session: &Session, options: &PlayOptions) -> Exit {
     match prepare(session, options) {
         Ok(Prepared::Listing(text)) => {
             session.console.print(&text);
@@ -43,7 +52,11 @@ const COMMAND_LINE: &str = "<command line>";
 
 impl Files for WithText {
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        if path == self.path { Ok(self.text.clone().into_bytes()) } else { Disk.read(path) }
+        if path == self.path {
+            Ok(self.text.clone().into_bytes())
+        } else {
+            Disk.read(path)
+        }
     }
     fn exists(&self, path: &str) -> bool {
         path == self.path || Disk.exists(path)
@@ -76,14 +89,28 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
     // All mistakes of all files in one run: nothing here stops at the first.
     let (inventory, diagnostics) = Inventory::load(&options.inventory, &session.files, &session.sources);
     problems.extend(diagnostics.into_iter().filter(Diagnostic::is_error));
-    let extra: Layer = Arc::new(extra_vars::read(&options.extra_vars, &session.files, &session.sources, &mut problems));
+    let extra: Layer = Arc::new(extra_vars::read(
+        &options.extra_vars,
+        &session.files,
+        &session.sources,
+        &mut problems,
+    ));
     let (files, paths): (Arc<dyn Files>, Vec<String>) = match &options.work {
         Work::Playbooks(paths) => (Arc::new(Disk), paths.clone()),
         Work::Module { pattern, module, args } => {
-            let args = serde_json::from_str::<Value>(args).ok().filter(Value::is_object).unwrap_or_else(|| json!(args));
+            let args = serde_json::from_str::<Value>(args)
+                .ok()
+                .filter(Value::is_object)
+                .unwrap_or_else(|| json!(args));
             let task = json!({module.as_str(): args});
             let play = json!([{"hosts": pattern, "gather_facts": false, "tasks": [task]}]);
-            (Arc::new(WithText { path: COMMAND_LINE, text: play.to_string() }), vec![COMMAND_LINE.to_owned()])
+            (
+                Arc::new(WithText {
+                    path: COMMAND_LINE,
+                    text: play.to_string(),
+                }),
+                vec![COMMAND_LINE.to_owned()],
+            )
         }
     };
     let (program, diagnostics) = language::load(&paths, &*files, &session.sources, &options.roles_path);
@@ -93,7 +120,12 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
     } else {
         session.tell(&diagnostics);
     }
-    let limit = match options.limit.as_ref().map(|l| Limit::parse(l, &session.files, &session.sources)).transpose() {
+    let limit = match options
+        .limit
+        .as_ref()
+        .map(|l| Limit::parse(l, &session.files, &session.sources))
+        .transpose()
+    {
         Ok(limit) => limit,
         Err(diagnostic) => {
             problems.push(diagnostic);
@@ -117,7 +149,10 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
     };
     let now = jiff::Timestamp::now();
     let seed: u64 = rand::random();
-    let settings = template::Settings { seed, clock: Arc::new(jiff::Zoned::now) };
+    let settings = template::Settings {
+        seed,
+        clock: Arc::new(jiff::Zoned::now),
+    };
     let templar = Templar::new(files.clone(), session.sources.clone(), settings);
     let shared = Shared {
         templar,
@@ -145,13 +180,18 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             drift: options.drift,
         },
         roles_path: options.roles_path.clone(),
-        gate: options.step.then(|| Arc::new(Asking::default()) as Arc<dyn crate::engine::shared::Gate>),
+        gate: options
+            .step
+            .then(|| Arc::new(Asking::default()) as Arc<dyn crate::engine::shared::Gate>),
     };
     let common_args = match options.connection.ssh_common_args.as_deref().map(shlex::split) {
         None => Vec::new(),
         Some(Some(words)) => words,
         Some(None) => {
-            return Err(vec![Diagnostic::error(Code::USAGE, "`--ssh-common-args` has a quotation that is not closed")]);
+            return Err(vec![Diagnostic::error(
+                Code::USAGE,
+                "`--ssh-common-args` has a quotation that is not closed",
+            )]);
         }
     };
     let connector: Arc<dyn Connector> = if options.connection.simulate {
@@ -182,7 +222,9 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
         seed,
     };
     if let Some(listing) = options.listing {
-        return crate::engine::run::check(&run).and_then(|()| listed(&run, listing)).map(Prepared::Listing);
+        return crate::engine::run::check(&run)
+            .and_then(|()| listed(&run, listing))
+            .map(Prepared::Listing);
     }
     crate::engine::run::check(&run)?;
     Ok(Prepared::Run(Box::new(run)))
@@ -196,9 +238,10 @@ fn password_file(session: &Session, path: &str) -> Result<Secret, Vec<Diagnostic
     let text = if path == "-" {
         io::read_to_string(io::stdin()).map_err(|e| password_error(&e))?
     } else {
-        let bytes = session.files.read(path).map_err(|e| {
-            vec![Diagnostic::error(Code::FILE, format!("cannot read `{path}`")).note(e.to_string())]
-        })?;
+        let bytes = session
+            .files
+            .read(path)
+            .map_err(|e| vec![Diagnostic::error(Code::FILE, format!("cannot read `{path}`")).note(e.to_string())])?;
         String::from_utf8(bytes).map_err(|_| vec![Diagnostic::error(Code::FILE, format!("`{path}` is not UTF-8"))])?
     };
     Ok(Secret(text.lines().next().unwrap_or_default().to_owned()))
@@ -282,9 +325,21 @@ fn listed(run: &Run, listing: Listing) -> Result<String, Vec<Diagnostic>> {
             path = Some(play.path.clone());
         }
         let tags = |tags: &[String]| format!("TAGS: [{}]", tags.join(", "));
-        let _ = writeln!(text, "\n  play #{} ({}): {}\t{}", number + 1, play.pattern, play.name, tags(&play.tags));
+        let _ = writeln!(
+            text,
+            "\n  play #{} ({}): {}\t{}",
+            number + 1,
+            play.pattern,
+            play.name,
+            tags(&play.tags)
+        );
         if listing.hosts {
-            let _ = writeln!(text, "    pattern: [{}]\n    hosts ({}):", play.pattern_list, play.hosts.len());
+            let _ = writeln!(
+                text,
+                "    pattern: [{}]\n    hosts ({}):",
+                play.pattern_list,
+                play.hosts.len()
+            );
             for host in &play.hosts {
                 let _ = writeln!(text, "      {host}");
             }
@@ -305,6 +360,43 @@ fn listed(run: &Run, listing: Listing) -> Result<String, Vec<Diagnostic>> {
     Ok(text)
 }
 
+/// One module on a pattern, asked for by a command that prints the answer itself.
+fn module(pattern: &str, module: &str, inventory: Vec<String>, extra_vars: Vec<crate::cli::ExtraVars>) -> PlayOptions {
+    let (config, connection, become_) = (
+        Config::default(),
+        crate::cli::ConnectionArgs::default(),
+        crate::cli::BecomeArgs::default(),
+    );
+    PlayOptions {
+        mode: Mode::Apply,
+        work: Work::Module {
+            pattern: pattern.to_owned(),
+            module: module.to_owned(),
+            args: String::new(),
+        },
+        inventory,
+        extra_vars,
+        limit: None,
+        allow_empty: false,
+        selection: crate::cli::Selection::default(),
+        roles_path: Vec::new(),
+        listing: None,
+        force_handlers: false,
+        step: false,
+        drift: false,
+        detailed_exitcode: false,
+        connection: connection.options(&config),
+        become_: become_.options(),
+        output: crate::cli::OutputOptions {
+            format: crate::cli::Format::Human,
+            reports: Vec::new(),
+            verbosity: 0,
+            show_diff: false,
+            show_results: false,
+        },
+    }
+}
+
 /// `facts`: gathers and prints them, one JSON object by host.
 pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
     let config = match session.config() {
@@ -316,22 +408,16 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
         Err(diagnostics) => return session.tell(&diagnostics),
     };
     let options = PlayOptions {
-        mode: Mode::Apply,
-        work: Work::Module { pattern: args.pattern.clone(), module: "setup".to_owned(), args: String::new() },
-        inventory: args.hosts.inventory.sources(&config),
-        extra_vars,
         limit: args.hosts.limit.clone(),
         allow_empty: args.hosts.allow_empty,
-        selection: crate::cli::Selection::default(),
-        roles_path: Vec::new(),
-        listing: None,
-        force_handlers: false,
-        step: false,
-        drift: false,
-        detailed_exitcode: false,
         connection: args.connection.options(&config),
         become_: args.become_.options(),
-        output: crate::cli::OutputOptions::default(),
+        ..module(
+            &args.pattern,
+            "setup",
+            args.hosts.inventory.sources(&config),
+            extra_vars,
+        )
     };
     let run = match prepare(session, &options) {
         Ok(Prepared::Run(run)) => run,

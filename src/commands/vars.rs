@@ -1,11 +1,12 @@
 //! `vars HOST [KEY] --explain`: what a host's variables are, and where each comes from.
 
-use super::Session;
 use super::inventory::known;
+use super::{Session, scope};
 use crate::cli::{Exit, VarsArgs};
 use crate::diagnostic::{Code, Diagnostic, similar_name};
 use crate::inventory::{Layer, Level};
 use crate::language::Node;
+use crate::template::{Scope, Templar};
 use indexmap::IndexMap;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -13,6 +14,21 @@ use std::sync::Arc;
 
 pub fn run(session: &Session, args: &VarsArgs) -> Exit {
     answer(session, args).unwrap_or_else(|exit| exit)
+}
+
+/// Evaluates templates in values.
+struct Values {
+    templar: Templar,
+    scope: Arc<dyn Scope>,
+}
+
+impl Values {
+    fn of(&self, node: &Node) -> Result<Value, Box<Diagnostic>> {
+        match self.templar.resolve(node, &self.scope) {
+            Ok(value) => Ok(value.unwrap_or(Value::Null)),
+            Err(error) => Err(error.diagnostic),
+        }
+    }
 }
 
 /// A variable: what wins first, then what it wins over.
@@ -25,8 +41,12 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
     let adjacent = session.adjacent(&inventory, &[".".to_owned()])?;
     let mut layers = inventory.host_layers(&args.host, &adjacent);
     let given = args.inventory.extra_vars().map_err(|d| session.tell(&d))?;
-    let extra = session.extra_vars(&given)?;
-    layers.push(Layer::new(Level::ExtraVars, "command line", Arc::new(extra)));
+    let extra = Arc::new(session.extra_vars(&given)?);
+    let values = Values {
+        templar: scope::templar(session),
+        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host), &[]),
+    };
+    layers.push(Layer::new(Level::ExtraVars, "command line", extra));
     let mut all: IndexMap<String, Definitions> = IndexMap::new();
     for layer in layers.iter().rev() {
         for (name, node) in layer.vars.iter() {
@@ -41,16 +61,24 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
                 return Err(session.tell(&[undefined(key, &args.host, all.keys().map(String::as_str))]));
             };
             if args.explain {
-                explain(session, key, definitions)
+                explain(session, &values, key, definitions)
             } else {
-                definitions.first().map(|(.., node)| plain(node)).unwrap_or_default() + "\n"
+                let Some((.., node)) = definitions.first() else {
+                    return Ok(Exit::Done);
+                };
+                match values.of(node) {
+                    Ok(value) => plain(&value) + "\n",
+                    Err(diagnostic) => return Err(session.tell(&[*diagnostic])),
+                }
             }
         }
-        None if args.explain => all.iter().map(|(key, d)| explain(session, key, d)).collect(),
+        None if args.explain => all.iter().map(|(key, d)| explain(session, &values, key, d)).collect(),
         None => {
+            // What cannot be evaluated yet (it needs facts) stays as it is written.
+            let value = |node: &Arc<Node>| values.of(node).unwrap_or_else(|_| node.to_value());
             let values = all
                 .iter()
-                .filter_map(|(key, d)| Some((key.clone(), d.first()?.2.to_value())));
+                .filter_map(|(key, d)| Some((key.clone(), value(&d.first()?.2))));
             format!("{:#}\n", Value::Object(values.collect()))
         }
     };
@@ -67,9 +95,9 @@ fn undefined<'a>(key: &str, host: &str, names: impl Iterator<Item = &'a str>) ->
 }
 
 /// A string as it is, anything else as JSON on one line.
-fn plain(node: &Node) -> String {
-    match node.to_value() {
-        Value::String(text) => text,
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
         other => other.to_string(),
     }
 }
@@ -79,7 +107,7 @@ fn plain(node: &Node) -> String {
 ///   from inventory host_vars (9), inventories/prod/host_vars/mq-1.yml:2:9
 ///   over inventory group_vars (6), inventories/prod/group_vars/rabbitmq.yml:3:9: 1024
 /// ```
-fn explain(session: &Session, key: &str, definitions: &Definitions) -> String {
+fn explain(session: &Session, values: &Values, key: &str, definitions: &Definitions) -> String {
     let mut out = String::new();
     for (number, (level, label, node)) in definitions.iter().enumerate() {
         let place = match session.sources.locate(node.span) {
@@ -87,10 +115,20 @@ fn explain(session: &Session, key: &str, definitions: &Definitions) -> String {
             None => label.to_string(),
         };
         let origin = format!("{} ({}), {place}", level.name(), level.number());
-        let _ = match number {
-            0 => writeln!(out, "{key}: {}\n  from {origin}", plain(node)),
-            _ => writeln!(out, "  over {origin}: {}", plain(node)),
-        };
+        let written = plain(&node.to_value());
+        if number > 0 {
+            let _ = writeln!(out, "  over {origin}: {written}");
+            continue;
+        }
+        let shown = values.of(node).map_or_else(|_| written.clone(), |value| plain(&value));
+        let _ = writeln!(out, "{key}: {shown}\n  from {origin}");
+        if node.contains_template() {
+            let why = match values.of(node) {
+                Ok(_) => String::new(),
+                Err(diagnostic) => format!(" ({})", diagnostic.message),
+            };
+            let _ = writeln!(out, "  written as {written}{why}");
+        }
     }
     out
 }

@@ -5,31 +5,49 @@
 use crate::engine::evaluate::{Trouble, item_scope};
 use crate::engine::event::Mode;
 use crate::engine::host_run::{HostRun, scope};
-use crate::engine::vars::Blackboard;
+use crate::engine::vars::{Blackboard, TaskScope};
 use crate::host::{Observation, Probe, Scope};
 use crate::language::Task;
 use crate::modules::{self, Decision, Kind, ModuleSpec, Seen, Stop};
 use serde_json::{Map, Value};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// At most so many tasks are looked at ahead, and so many probes sent in one message.
 const MOST_TASKS: usize = 500;
 const MOST_PROBES: usize = 2000;
 
+/// What is left of the current task's loop.
+pub struct Rest<'a> {
+    pub scope: &'a Arc<TaskScope>,
+    pub items: &'a [Value],
+    pub next: usize,
+}
+
 /// Adds to `wanted` what following tasks will look at: up to the first that is predicted to act, that runs as
 /// somebody else, or that nothing can be said about.
-pub fn extend(run: &HostRun, board: &Arc<Blackboard>, wanted: &mut Vec<Probe>) {
+pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wanted: &mut Vec<Probe>) {
     let mut walk = run.walk.clone();
     let mut produced = run.produced.clone();
-    // The current task's own probes are in `wanted` already; its result is not there yet.
+    // What is fresh (no ops are sent) need not be looked at again.
+    let mut seen: HashSet<Probe> = wanted.iter().chain(run.cache.fresh.keys()).cloned().collect();
+    // The current item's own probes are in `wanted` already; its result is not there yet.
     if let Some(task) = walk.current().filter(|_| !run.facts_are_pending()) {
+        if let Some(rest) = rest
+            && let Some(spec) = modules::find(task.module)
+        {
+            for index in rest.next..rest.items.len() {
+                let scope = item_scope(rest.scope, &task, rest.items, index);
+                if matches!(foresee_item(run, &task, spec, scope, wanted, &mut seen), Sight::Act) {
+                    return;
+                }
+            }
+        }
         if let Some(name) = &task.register {
             produced.set(name, Err(format!("`{name}` is not there yet")));
         }
         walk.advance();
     }
-    // What is fresh (no ops are sent) need not be looked at again.
-    let mut seen: std::collections::HashSet<Probe> = wanted.iter().chain(run.cache.fresh.keys()).cloned().collect();
     for _ in 0..MOST_TASKS {
         let Some(task) = walk.current() else { return };
         let Some(spec) = modules::find(task.module) else { return };
@@ -64,9 +82,9 @@ fn foresee(
     run: &HostRun,
     task: &Arc<Task>,
     spec: &'static ModuleSpec,
-    scope: &Arc<crate::engine::vars::TaskScope>,
+    scope: &Arc<TaskScope>,
     wanted: &mut Vec<Probe>,
-    seen: &mut std::collections::HashSet<Probe>,
+    seen: &mut HashSet<Probe>,
 ) -> Option<Option<Arc<Value>>> {
     let evaluation = run.evaluation(scope.clone());
     if matches!(spec.kind, Kind::Control) {
@@ -84,71 +102,84 @@ fn foresee(
         Ok(items) => items,
         Err(_) => return Some(None),
     };
-    let count = items.as_ref().map_or(1, Vec::len);
-    let mut kept = None;
-    for index in 0..count {
-        let scope = match &items {
-            Some(items) => item_scope(scope, task, items, index),
-            None => scope.clone(),
+    let Some(items) = items else {
+        return match foresee_item(run, task, spec, scope.clone(), wanted, seen) {
+            Sight::Keep(value) => Some(Some(value)),
+            Sight::Nothing => Some(None),
+            Sight::Act => None,
         };
-        let evaluation = run.evaluation(scope.clone());
-        match evaluation.when(task) {
-            Ok(Some(_)) => continue,
-            // Not known yet: looking does no harm.
-            Ok(None) | Err(Trouble::NotYet(_)) => {}
-            Err(Trouble::Wrong(_)) => return Some(None),
-        }
-        let action = match evaluation.action(task, spec) {
-            Ok(action) => action,
-            Err(Trouble::NotYet(_)) => {
-                add(evaluation.guess(task, spec), wanted, seen);
-                continue;
-            }
-            Err(Trouble::Wrong(_)) => return Some(None),
-        };
-        add(action.probes(), wanted, seen);
-        let dry = run.play.shared.mode == Mode::Diff;
-        let look = |probe: &Probe| -> Option<Observation> {
-            let found = run
-                .cache
-                .fresh
-                .get(probe)
-                .or_else(|| run.cache.stale.get(probe))?
-                .clone();
-            Some(if dry { run.overlay.view(probe, found) } else { found })
-        };
-        let eyes = Seen::new(&look);
-        match action.decide(&eyes) {
-            Ok(Decision::Keep(report)) => {
-                add(eyes.used(), wanted, seen);
-                kept = report.skipped.is_none().then(|| {
-                    let mut value: Map<String, Value> = report.values;
-                    value.insert("changed".to_owned(), Value::Bool(false));
-                    value.insert("failed".to_owned(), Value::Bool(false));
-                    Arc::new(Value::Object(value))
-                });
-            }
-            Ok(Decision::Change(_)) => {
-                add(eyes.used(), wanted, seen);
-                // It will act, and what comes after must be looked at again then.
-                if !dry {
-                    return None;
-                }
-            }
-            Ok(Decision::Fail(_)) | Err(Stop::Fail(_)) => {
-                add(eyes.used(), wanted, seen);
-            }
-            Err(Stop::NeedMore(more)) => {
-                add(eyes.used(), wanted, seen);
-                add(more, wanted, seen);
-            }
-            Err(Stop::CannotKnow(_)) => {}
+    };
+    for index in 0..items.len() {
+        let scope = item_scope(scope, task, &items, index);
+        if matches!(foresee_item(run, task, spec, scope, wanted, seen), Sight::Act) {
+            return None;
         }
     }
-    Some(kept.filter(|_| items.is_none()))
+    Some(None)
 }
 
-fn add(probes: Vec<Probe>, wanted: &mut Vec<Probe>, seen: &mut std::collections::HashSet<Probe>) {
+/// What can be said of an item ahead.
+enum Sight {
+    /// It will keep things as they are, with this result.
+    Keep(Arc<Value>),
+    /// It will act, and what comes after must be looked at again then.
+    Act,
+    Nothing,
+}
+
+fn foresee_item(
+    run: &HostRun,
+    task: &Task,
+    spec: &'static ModuleSpec,
+    scope: Arc<TaskScope>,
+    wanted: &mut Vec<Probe>,
+    seen: &mut HashSet<Probe>,
+) -> Sight {
+    let evaluation = run.evaluation(scope);
+    match evaluation.when(task) {
+        // Not known yet: looking does no harm.
+        Ok(None) | Err(Trouble::NotYet(_)) => {}
+        Ok(Some(_)) | Err(Trouble::Wrong(_)) => return Sight::Nothing,
+    }
+    let action = match evaluation.action(task, spec) {
+        Ok(action) => action,
+        Err(Trouble::NotYet(_)) => {
+            add(evaluation.guess(task, spec), wanted, seen);
+            return Sight::Nothing;
+        }
+        Err(Trouble::Wrong(_)) => return Sight::Nothing,
+    };
+    add(action.probes(), wanted, seen);
+    let dry = run.play.shared.mode == Mode::Diff;
+    let look = |probe: &Probe| -> Option<Observation> {
+        let found = run
+            .cache
+            .fresh
+            .get(probe)
+            .or_else(|| run.cache.stale.get(probe))?
+            .clone();
+        Some(if dry { run.overlay.view(probe, found) } else { found })
+    };
+    let eyes = Seen::new(&look);
+    let decision = action.decide(&eyes);
+    add(eyes.used(), wanted, seen);
+    match decision {
+        Ok(Decision::Keep(report)) if report.skipped.is_none() => {
+            let mut value: Map<String, Value> = report.values;
+            value.insert("changed".to_owned(), Value::Bool(false));
+            value.insert("failed".to_owned(), Value::Bool(false));
+            Sight::Keep(Arc::new(Value::Object(value)))
+        }
+        Ok(Decision::Change(_)) if !dry => Sight::Act,
+        Err(Stop::NeedMore(more)) => {
+            add(more, wanted, seen);
+            Sight::Nothing
+        }
+        _ => Sight::Nothing,
+    }
+}
+
+fn add(probes: Vec<Probe>, wanted: &mut Vec<Probe>, seen: &mut HashSet<Probe>) {
     for probe in probes {
         // What depends on other hosts is looked at when its turn comes, not before.
         if probe.scope() == Scope::Host && seen.insert(probe.clone()) {

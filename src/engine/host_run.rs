@@ -202,6 +202,17 @@ struct TaskRun {
     item: ItemRun,
 }
 
+impl TaskRun {
+    /// The items that come after the current one.
+    fn rest(&self) -> ahead::Rest<'_> {
+        ahead::Rest {
+            scope: &self.scope,
+            items: self.items.as_deref().unwrap_or_default(),
+            next: self.index + 1,
+        }
+    }
+}
+
 /// One item of it (a task without a loop has one).
 #[derive(Default)]
 struct ItemRun {
@@ -331,7 +342,7 @@ impl HostRun {
         };
         self.become_(who);
         match self.cache.fresh.get(&Probe::Facts).cloned() {
-            None => Flow::Leave(self.call(Vec::new(), vec![Probe::Facts], world)),
+            None => Flow::Leave(self.call(Vec::new(), vec![Probe::Facts], None, world)),
             Some(Observation::Facts(facts)) => {
                 let facts = facts.as_object().cloned().unwrap_or_default();
                 self.facts_pending = false;
@@ -378,7 +389,7 @@ impl HostRun {
             // Handlers that needed no op (or ran as nobody expected) are still to be struck off.
             let notes = self.play.shared.mode == Mode::Apply && !self.ledger.unread && !self.walk.has_failed();
             if notes && self.ledger.written != self.pending() {
-                return Flow::Leave(self.call(Vec::new(), Vec::new(), world));
+                return Flow::Leave(self.call(Vec::new(), Vec::new(), None, world));
             }
             self.state = if self.walk.has_failed() {
                 State::Failed
@@ -644,7 +655,7 @@ impl HostRun {
                 if outward && !self.aligned(&run.pos, world) {
                     return Work::Leave(Next::Wait(Condition::Aligned(run.pos.clone())));
                 }
-                return Work::Leave(self.call(Vec::new(), missing, world));
+                return Work::Leave(self.call(Vec::new(), missing, Some(run), world));
             }
             Err(Stop::CannotKnow(why)) => return Work::Item(Box::new(ItemOutcome::unknown(&why))),
             Err(Stop::Fail(failure)) => Decision::Fail(failure),
@@ -682,13 +693,15 @@ impl HostRun {
                     return Work::Item(Box::new(ItemOutcome::changed(change, report)));
                 }
                 let again = if change.settle == Settle::LookAgain {
-                    used
+                    let mut again = action.probes();
+                    again.extend(used);
+                    again
                 } else {
                     Vec::new()
                 };
                 let ops = change.ops.clone();
                 run.item.stage = Stage::Acting(change);
-                Work::Leave(self.call(ops, again, world))
+                Work::Leave(self.call(ops, again, Some(run), world))
             }
         }
     }
@@ -1162,7 +1175,7 @@ impl HostRun {
     }
 
     /// A message with ops and probes; the probes that following tasks will want go along.
-    fn call(&mut self, ops: Vec<Op>, probes: Vec<Probe>, world: &World<'_>) -> Next {
+    fn call(&mut self, ops: Vec<Op>, probes: Vec<Probe>, run: Option<&TaskRun>, world: &World<'_>) -> Next {
         let mut wanted = Vec::new();
         for probe in probes {
             if !wanted.contains(&probe) {
@@ -1172,13 +1185,13 @@ impl HostRun {
         if self.ledger.unread && !self.cache.fresh.contains_key(&ledger::probe()) {
             wanted.push(ledger::probe());
         }
-        let (before, after) = self.ledger_ops(!ops.is_empty());
+        let (before, after) = self.ledger_ops(run.filter(|_| !ops.is_empty()));
         let count = ops.len();
         let ops: Vec<Op> = before.iter().cloned().chain(ops).chain(after).collect();
         if !ops.is_empty() {
             self.cache.expire();
         }
-        ahead::extend(self, world.board, &mut wanted);
+        ahead::extend(self, run.map(TaskRun::rest), world.board, &mut wanted);
         let steps = ops
             .into_iter()
             .map(Step::Op)
@@ -1198,15 +1211,14 @@ impl HostRun {
 
     /// The ledger's part of a message: before a task's ops what they will notify, after a handler's that it has
     /// run.
-    fn ledger_ops(&mut self, acts: bool) -> (Option<Op>, Option<Op>) {
-        if self.play.shared.mode != Mode::Apply || self.ledger.unread && !acts {
+    fn ledger_ops(&mut self, acting: Option<&TaskRun>) -> (Option<Op>, Option<Op>) {
+        if self.play.shared.mode != Mode::Apply || self.ledger.unread && acting.is_none() {
             return (None, None);
         }
         let pending = self.pending();
-        if !acts {
+        let Some(run) = acting else {
             return (None, self.ledger.note(pending));
-        }
-        let Some(run) = &self.current else { return (None, None) };
+        };
         let notified = self.notifies(&run.task, &run.scope);
         if self.walk.section() == Section::Handler && notified.is_empty() {
             let mut rest = pending;

@@ -670,8 +670,26 @@ fn layers(
     facts_expected: bool,
 ) -> HostLayers {
     let inventory = &run.inventory;
+    HostLayers {
+        name: host.to_owned(),
+        defaults,
+        low: inventory
+            .host_layers(host, &planned.adjacent)
+            .into_iter()
+            .map(|l| l.vars)
+            .collect(),
+        high,
+        extra: run.extra.clone(),
+        magic: host_magic(inventory, host),
+        play_magic: magic.clone(),
+        facts_expected,
+    }
+}
+
+/// Variables of a host that nothing overrides.
+pub(crate) fn host_magic(inventory: &Inventory, host: &str) -> HashMap<String, Arc<Value>> {
     let group_names: Vec<&str> = inventory.group_names(host);
-    let own = [
+    [
         ("inventory_hostname", Value::from(host)),
         ("inventory_hostname_short", Value::from(Inventory::short_name(host))),
         ("group_names", Value::from(group_names)),
@@ -683,24 +701,10 @@ fn layers(
             "inventory_dir",
             inventory.inventory_dir(host).map_or(Value::Null, Value::from),
         ),
-    ];
-    HostLayers {
-        name: host.to_owned(),
-        defaults,
-        low: inventory
-            .host_layers(host, &planned.adjacent)
-            .into_iter()
-            .map(|l| l.vars)
-            .collect(),
-        high,
-        extra: run.extra.clone(),
-        magic: own
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), Arc::new(value)))
-            .collect(),
-        play_magic: magic.clone(),
-        facts_expected,
-    }
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), Arc::new(value)))
+    .collect()
 }
 
 /// A `vars_files` entry: a file, or a list of which the first that exists is taken.

@@ -6,6 +6,7 @@
 
 pub mod bytes;
 mod change;
+pub mod facts;
 mod op;
 mod probe;
 

@@ -96,7 +96,8 @@ impl Draft {
     }
 
     pub fn child(&mut self, parent: GroupId, child: GroupId) -> Result<(), Loop> {
-        if parent == child || self.ancestors(&[parent]).contains(&child) {
+        // Every group comes to be below `all`, so that nothing can be above it.
+        if child == ALL || parent == child || self.ancestors(&[parent]).contains(&child) {
             return Err(Loop);
         }
         self.link(parent, child);
@@ -145,16 +146,16 @@ impl Draft {
 
     /// What holds after all sources are read: every group is below `all`; a host of no other group is in
     /// `ungrouped`, and only such a host.
-    pub fn finish(mut self) -> Result<Inventory, (String, String)> {
+    pub fn finish(mut self) -> Inventory {
         for group in 1..self.groups.len() {
-            if self.groups[group].parents.is_empty() && self.child(ALL, group).is_err() {
-                return Err((self.groups.keys()[group].clone(), "all".to_owned()));
+            if self.groups[group].parents.is_empty() {
+                self.link(ALL, group);
             }
         }
         self.settle_ungrouped();
         let depths = self.depths();
         let members: Vec<Vec<HostId>> = (0..self.groups.len()).map(|g| self.members(g)).collect();
-        Ok(self.build(&depths, members))
+        self.build(&depths, members)
     }
 
     fn settle_ungrouped(&mut self) {

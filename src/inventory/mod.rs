@@ -65,6 +65,7 @@ impl Inventory {
             draft: Draft::new(),
             files,
             map,
+            read: 0,
             diagnostics: Vec::new(),
         };
         let mut dirs = Vec::new();
@@ -86,29 +87,22 @@ impl Inventory {
                 paths::parent(source)
             };
             dirs.push(dir.to_owned());
+            let before = loader.read;
             loader.path(source);
+            if loader.read == before && files.is_dir(source) {
+                let message = format!("there is no inventory in the directory `{source}`");
+                loader.diagnostics.push(Diagnostic::error(Code::NO_MATCH, message));
+            }
         }
         let Loader {
             draft, mut diagnostics, ..
         } = loader;
-        let mut inventory = match draft.finish() {
-            Ok(inventory) => inventory,
-            Err((group, above)) => {
-                let message =
-                    format!("group `{group}` would contain itself: it is above `{above}`, which every group is in");
-                diagnostics.push(Diagnostic::error(Code::INVENTORY, message));
-                return (Inventory::empty(), diagnostics);
-            }
-        };
+        let mut inventory = draft.finish();
         inventory.implicit = Some(implicit_span(map));
         let (adjacent, problems) = Adjacent::load(&inventory, &dirs, files, map);
         inventory.adjacent = adjacent;
         diagnostics.extend(problems);
         (inventory, diagnostics)
-    }
-
-    fn empty() -> Inventory {
-        Inventory::assemble(IndexMap::new(), IndexMap::new(), IndexMap::new())
     }
 
     fn assemble(
@@ -199,6 +193,8 @@ struct Loader<'a> {
     draft: Draft,
     files: &'a dyn Files,
     map: &'a SourceMap,
+    /// How many files were taken for inventories.
+    read: usize,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -254,6 +250,7 @@ impl Loader<'_> {
     }
 
     fn file(&mut self, path: &str) {
+        self.read += 1;
         let text = match paths::read_text(self.files, path) {
             Ok(text) => text,
             Err(diagnostic) => return self.diagnostics.push(*diagnostic),

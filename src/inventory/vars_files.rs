@@ -2,7 +2,7 @@
 
 use super::layers::{Layer, Level, Vars};
 use super::{Inventory, paths};
-use crate::diagnostic::{Code, Diagnostic, SourceMap, Span};
+use crate::diagnostic::{Code, Diagnostic, SourceMap, Span, similar_name};
 use crate::language::{Files, Node, yaml};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -13,11 +13,13 @@ const EXTENSIONS: [&str; 4] = ["", ".yml", ".yaml", ".json"];
 /// The variables in `group_vars` and `host_vars` of some directories, the later of which win.
 #[derive(Debug, Default)]
 pub struct Adjacent {
-    dirs: Vec<DirVars>,
+    dirs: Vec<Arc<DirVars>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct DirVars {
+    /// As an absolute path.
+    dir: String,
     groups: HashMap<String, Vec<FileVars>>,
     hosts: HashMap<String, Vec<FileVars>>,
 }
@@ -30,33 +32,35 @@ struct FileVars {
 
 impl Adjacent {
     /// Reads what is there for the groups and hosts of `inventory` in each of `dirs`, of which one that stands
-    /// twice counts where it stands last.
+    /// twice counts where it stands last. What was read beside the inventory is not read again: one mistake, one
+    /// diagnostic.
     pub fn load(
         inventory: &Inventory,
         dirs: &[String],
         files: &dyn Files,
         map: &SourceMap,
     ) -> (Adjacent, Vec<Diagnostic>) {
-        let mut seen = BTreeSet::new();
-        let mut dirs: Vec<&String> = dirs.iter().rev().filter(|d| seen.insert(files.absolute(d))).collect();
-        dirs.reverse();
         let mut reader = Reader {
             files,
             map,
             listings: HashMap::new(),
             diagnostics: Vec::new(),
         };
-        let dirs = dirs
-            .into_iter()
-            .map(|dir| DirVars {
-                groups: reader.all(
-                    &paths::join(dir, "group_vars"),
-                    inventory.groups.keys().map(String::as_str),
-                ),
-                hosts: reader.all(&paths::join(dir, "host_vars"), inventory.names_of_hosts_and_localhost()),
-            })
-            .collect();
-        (Adjacent { dirs }, reader.diagnostics)
+        let mut read: Vec<Arc<DirVars>> = Vec::new();
+        for path in dirs.iter().rev() {
+            let dir = files.absolute(if path.is_empty() { "." } else { path });
+            if read.iter().any(|d| d.dir == dir) {
+                continue;
+            }
+            let known = inventory.adjacent.dirs.iter().find(|d| d.dir == dir);
+            read.push(
+                known
+                    .cloned()
+                    .unwrap_or_else(|| Arc::new(reader.dir(path, dir, inventory))),
+            );
+        }
+        read.reverse();
+        (Adjacent { dirs: read }, reader.diagnostics)
     }
 
     /// Directory by directory, in each the groups in the order given.
@@ -92,6 +96,47 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    fn dir(&mut self, path: &str, dir: String, inventory: &Inventory) -> DirVars {
+        let names: Vec<&str> = inventory.groups.keys().map(String::as_str).collect();
+        let group_vars = paths::join(path, "group_vars");
+        let groups = self.all(&group_vars, names.iter().copied());
+        self.misnamed(&group_vars, &names);
+        let hosts = self.all(
+            &paths::join(path, "host_vars"),
+            inventory.names_of_hosts_and_localhost(),
+        );
+        DirVars { dir, groups, hosts }
+    }
+
+    /// A file for no group may be for the group of another inventory, but hardly if it is called almost as a group
+    /// that has none.
+    fn misnamed(&mut self, dir: &str, groups: &[&str]) {
+        let Some(listing) = self.listings.get(dir) else { return };
+        let stem = |name: &str| {
+            EXTENSIONS
+                .iter()
+                .rev()
+                .find_map(|ext| Some(name.strip_suffix(ext)?.to_owned()))
+        };
+        let stems: BTreeSet<String> = listing.iter().filter_map(|name| stem(name)).collect();
+        for name in listing
+            .iter()
+            .filter(|name| !name.starts_with('.') && !name.ends_with('~'))
+        {
+            let Some(own) = stem(name).filter(|own| !groups.contains(&own.as_str())) else {
+                continue;
+            };
+            let without = groups.iter().copied().filter(|group| !stems.contains(*group));
+            if let Some(similar) = similar_name(&own, without) {
+                self.diagnostics.push(
+                    Diagnostic::warning(Code::INVENTORY, format!("`{}` is not read", paths::join(dir, name)))
+                        .note(format!("there is no group `{own}`"))
+                        .help(format!("there is a group with a similar name: `{similar}`")),
+                );
+            }
+        }
+    }
+
     fn all<'n>(&mut self, dir: &str, names: impl Iterator<Item = &'n str>) -> HashMap<String, Vec<FileVars>> {
         let mut found = HashMap::new();
         if !self.files.is_dir(dir) {

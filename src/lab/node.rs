@@ -213,7 +213,7 @@ impl Node {
     }
 
     /// Runs a command inside without `ssh` (as root, in all of the node's namespaces); what it wrote.
-    pub(super) fn exec(&self, arguments: &[&str]) -> Result<String, Diagnostic> {
+    pub fn exec(&self, arguments: &[&str]) -> Result<String, Diagnostic> {
         let Some(leader) = self.leader() else {
             return Err(error(format!("{} is switched off", self.name)));
         };

@@ -48,19 +48,8 @@ const LISTED: &[(&str, &[&str])] = &[
     ("community.rabbitmq", RABBITMQ),
 ];
 
-/// Other collections that are published and much used.
-#[rustfmt::skip]
-const COLLECTIONS: &[&str] = &[
-    "amazon.aws", "ansible.netcommon", "ansible.utils", "ansible.windows", "awx.awx", "azure.azcollection",
-    "cloud.common", "community.aws", "community.crypto", "community.dns", "community.docker", "community.general",
-    "community.grafana", "community.hashi_vault", "community.hrobot", "community.kubernetes", "community.libvirt",
-    "community.mongodb", "community.mysql", "community.network", "community.okd", "community.postgresql",
-    "community.proxysql", "community.routeros", "community.sops", "community.vmware", "community.windows",
-    "community.zabbix", "containers.podman", "google.cloud", "hetzner.hcloud", "kubernetes.core", "openstack.cloud",
-    "prometheus.prometheus", "theforeman.foreman", "vmware.vmware_rest",
-];
-
-/// Whether Ansible or a well known collection has this module.
+/// Whether Ansible or some collection has this module. Of a collection that is not listed here all names are
+/// taken to be modules.
 pub fn exists(name: &str) -> bool {
     let Some((collection, module)) = name.rsplit_once('.') else {
         return [BUILTIN, POSIX, RABBITMQ, GENERAL]
@@ -69,6 +58,6 @@ pub fn exists(name: &str) -> bool {
     };
     match LISTED.iter().find(|(listed, _)| *listed == collection) {
         Some((_, modules)) => modules.contains(&module),
-        None => COLLECTIONS.contains(&collection),
+        None => name.split('.').count() == 3 && name.split('.').all(|part| !part.is_empty()),
     }
 }

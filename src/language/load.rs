@@ -1,6 +1,7 @@
 //! Files to a [`Program`]: what is read once, where things are searched, and the entry points.
 
 use super::keywords::{self, Place};
+use super::notify::Lost;
 use super::shape::{self, Out};
 use super::{Files, Item, Node, Play, Program, Task, Yaml, yaml};
 use crate::diagnostic::{Code, Diagnostic, FileId, SourceMap, Span};
@@ -63,7 +64,8 @@ pub struct Include<'a> {
     pub vars: Vec<(String, Arc<Node>)>,
 }
 
-/// The tasks an `include_tasks` brings in. Of the include's own keywords they inherit `vars` and what stands under
+/// The tasks an `include_tasks` brings in. Reads the file anew each time: where many hosts include the same, keep
+/// the result. Of the include's own keywords they inherit `vars` and what stands under
 /// `apply:`, nothing else; of what surrounds it, all.
 pub fn load_included(
     include: Include<'_>,
@@ -121,7 +123,7 @@ pub(super) fn load_included_with(
             Vec::new()
         }
     };
-    super::notify::check(include.play, &items, &mut loader.out);
+    super::notify::check(include.play, &loader.lost, &items, &mut loader.out);
     let mut diagnostics = loader.out;
     crate::diagnostic::tidy(sources, &mut diagnostics);
     (items, diagnostics)
@@ -161,6 +163,8 @@ pub(super) struct Loader<'a> {
     pub sources: &'a SourceMap,
     pub roles_path: &'a [String],
     pub out: Vec<Diagnostic>,
+    /// Of the play that is being read.
+    pub lost: Lost,
     /// Files already read; a role used twice is parsed once.
     read: HashMap<String, Option<Arc<Document>>>,
 }
@@ -179,6 +183,7 @@ impl<'a> Loader<'a> {
             sources,
             roles_path,
             out: Vec::new(),
+            lost: Lost::default(),
             read: HashMap::new(),
         }
     }
@@ -340,6 +345,7 @@ impl<'a> Loader<'a> {
     /// The tasks (or handlers) of a file.
     pub fn task_file(&mut self, path: &str, scope: &Scope, from: Span) -> Vec<Item> {
         let Some(document) = self.document(path, Some(from)) else {
+            self.lost.some |= scope.handlers;
             return Vec::new();
         };
         let mut scope = scope.clone();

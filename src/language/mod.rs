@@ -3,6 +3,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod action;
 mod adhoc;
 mod common;
 pub mod expressions;

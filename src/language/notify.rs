@@ -5,7 +5,15 @@ use super::shape::Out;
 use crate::diagnostic::{Code, Diagnostic, similar_name};
 use crate::language::{Item, Play, Yaml};
 
-pub fn check_play(play: &Play, out: Out<'_>) {
+/// Handlers that could not be read: to notify them is no second mistake.
+#[derive(Debug, Default)]
+pub struct Lost {
+    pub names: Vec<String>,
+    /// A file, a role...: there is no telling which handlers it has.
+    pub some: bool,
+}
+
+pub fn check_play(play: &Play, lost: &Lost, out: Out<'_>) {
     for part in [
         &play.pre_checks,
         &play.pre_tasks,
@@ -14,13 +22,16 @@ pub fn check_play(play: &Play, out: Out<'_>) {
         &play.post_checks,
         &play.handlers,
     ] {
-        check(play, part, out);
+        check(play, lost, part, out);
     }
 }
 
 /// Looks at what `items` notify. Silent where a handler's name cannot be known before the run.
-pub fn check(play: &Play, items: &[Item], out: Out<'_>) {
-    let mut names: Vec<String> = Vec::new();
+pub fn check(play: &Play, lost: &Lost, items: &[Item], out: Out<'_>) {
+    if lost.some {
+        return;
+    }
+    let mut names = lost.names.clone();
     for handler in tasks_of(&play.handlers) {
         if handler.module == "include_tasks" {
             return;

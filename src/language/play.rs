@@ -62,6 +62,7 @@ impl Loader<'_> {
             handlers: true,
             ..scope.clone()
         };
+        self.lost = super::notify::Lost::default();
         let mut own_tasks = Vec::new();
         let mut own_handlers = Vec::new();
         for entry in rest {
@@ -96,7 +97,7 @@ impl Loader<'_> {
         }
         play.tasks.extend(own_tasks);
         play.handlers.extend(own_handlers);
-        super::notify::check_play(&play, &mut self.out);
+        super::notify::check_play(&play, &self.lost, &mut self.out);
         Some(play)
     }
 

@@ -58,6 +58,7 @@ impl Loader<'_> {
         let near = parent.map(|role| directory(&role.path));
         let Some(path) = self.find_role(&text, near, scope) else {
             self.no_such_role(&text, name.span, near, scope);
+            self.lost.some = true;
             return None;
         };
         let role_name = path.rsplit('/').next().unwrap_or(&text).to_owned();

@@ -86,8 +86,15 @@ pub fn choice(node: &Node, what: &str, words: &[&str], not_yet: &[&str], out: Ou
         return None;
     };
     let short = word.strip_prefix("ansible.builtin.").unwrap_or(word);
-    if node.is_template() || words.contains(&short) {
+    if node.is_template() {
         return Some(node);
+    }
+    if words.contains(&short) {
+        // Under its short name: nobody else needs to know the long one.
+        return Some(match short == word {
+            true => node,
+            false => Node::str(node.span, short),
+        });
     }
     let all: Vec<_> = words.iter().map(|w| format!("`{w}`")).collect();
     out.push(if not_yet.contains(&short) {

@@ -1,23 +1,18 @@
 //! Tasks, blocks and static imports.
 
+use super::action::Action;
 use super::common;
 use super::keywords::{self, Place, Standing};
-use super::load::{Loader, Scope, no_such_tasks, short, static_template};
+use super::load::{Loader, Scope, no_such_tasks, static_template};
 use super::shape;
 use super::short_form;
-use crate::diagnostic::{Code, Diagnostic, similar_name};
+use crate::diagnostic::{Code, Diagnostic};
 use crate::language::{Block, Common, Entry, Item, Loop, LoopKind, Mapping, Node, Task, Yaml};
 use crate::modules::{ModuleSpec, check_node};
 use std::sync::Arc;
 
 /// Modules that run a command line: in their free form an `a=b` is part of the command.
 const COMMANDS: &[&str] = &["command", "shell", "script", "raw"];
-
-/// The key of a task that says what it does.
-enum Action<'a> {
-    Module(&'a Entry, &'static ModuleSpec),
-    Import(&'a Entry),
-}
 
 impl Loader<'_> {
     /// A list of tasks, blocks and imports.
@@ -26,6 +21,7 @@ impl Loader<'_> {
         for node in shape::list(node, what, &mut self.out) {
             let Yaml::Map(mapping) = &node.yaml else {
                 self.out.push(shape::wrong(node, "a task", "a mapping"));
+                self.lost.some |= scope.handlers;
                 continue;
             };
             if ["block", "rescue", "always"]
@@ -91,6 +87,12 @@ impl Loader<'_> {
 
     fn task(&mut self, node: &Node, mapping: &Mapping, scope: &Scope) -> Vec<Item> {
         let Some(action) = self.action(node, mapping, scope) else {
+            if scope.handlers {
+                let names = ["name", "listen"].into_iter().filter_map(|key| mapping.get(key));
+                self.lost
+                    .names
+                    .extend(names.flat_map(shape::one_or_many).map(|n| shape::plain(&n)));
+            }
             return Vec::new();
         };
         let entry = match action {
@@ -128,95 +130,6 @@ impl Loader<'_> {
                 let task = self.plain_task(node, entry, spec, own, &keywords_of, scope);
                 vec![Item::Task(Arc::new(task))]
             }
-        }
-    }
-
-    /// Finds the one key that is a module; the others must be keywords.
-    fn action<'m>(&mut self, node: &Node, mapping: &'m Mapping, scope: &Scope) -> Option<Action<'m>> {
-        let place = if scope.handlers { Place::Handler } else { Place::Task };
-        let mut found: Vec<Action<'m>> = Vec::new();
-        let mut not_yet: Vec<&Entry> = Vec::new();
-        let mut unknown: Vec<&Entry> = Vec::new();
-        for entry in &mapping.entries {
-            let key = entry.key.as_str();
-            if keywords::standing(key, place) != Standing::Unknown {
-                continue;
-            }
-            let name = short(key);
-            if name == "import_tasks" {
-                found.push(Action::Import(entry));
-            } else if let Some(spec) = (self.modules.find)(key) {
-                found.push(Action::Module(entry, spec));
-            } else if super::known_modules::exists(name) || super::known_modules::exists(key) {
-                not_yet.push(entry);
-            } else {
-                unknown.push(entry);
-            }
-        }
-        // Of several unknown keys the one that is least like a keyword was meant to be the module.
-        if found.is_empty() && not_yet.is_empty() {
-            let like_keyword = |e: &&Entry| similar_name(&e.key, keywords::supported(place)).is_some();
-            let at = unknown.iter().position(|e| !like_keyword(e));
-            let old_form = ["action", "local_action"].iter().any(|k| mapping.get(k).is_some());
-            match at {
-                Some(at) => {
-                    let entry = unknown.remove(at);
-                    self.out.push(self.unknown_module(entry));
-                }
-                // The keyword is refused as such.
-                None if old_form => {
-                    for entry in mapping.entries.iter().filter(|e| !unknown.contains(e)) {
-                        keywords::check(entry, place, &mut self.out);
-                    }
-                }
-                None => self
-                    .out
-                    .push(Diagnostic::error(Code::TASK_MODULE, "this task has no module").at(
-                        mapping.entries.first().map_or(node.span, |e| e.key_span),
-                        "says nothing to do",
-                    )),
-            }
-        }
-        for entry in &unknown {
-            let modules = (self.modules.all)().iter().map(|m| m.name);
-            self.out.push(keywords::unknown(entry, place, modules));
-        }
-        for entry in &not_yet {
-            self.out
-                .push(keywords::not_supported(entry, &format!("module `{}`", entry.key)));
-        }
-        let key_of = |action: &Action<'m>| match action {
-            Action::Module(entry, _) | Action::Import(entry) => *entry,
-        };
-        let mut all: Vec<&Entry> = found.iter().map(key_of).chain(not_yet.iter().copied()).collect();
-        all.sort_by_key(|e| e.key_span.start);
-        if let [first, second, ..] = all.as_slice() {
-            self.out.push(
-                Diagnostic::error(
-                    Code::TASK_MODULE,
-                    format!("this task has two modules, `{}` and `{}`", first.key, second.key),
-                )
-                .at(second.key_span, "and a second here")
-                .context(first.key_span, "a module here")
-                .help("make it two tasks"),
-            );
-            return None;
-        }
-        found.pop()
-    }
-
-    fn unknown_module(&self, entry: &Entry) -> Diagnostic {
-        let name = entry.key.as_str();
-        let diagnostic = Diagnostic::error(Code::UNKNOWN_MODULE, format!("unknown module `{name}`"))
-            .at(entry.key_span, "no such module");
-        let modules = (self.modules.all)();
-        let candidates = modules
-            .iter()
-            .flat_map(|m| std::iter::once(m.name).chain(m.aliases.iter().copied()))
-            .chain(["import_tasks"]);
-        match similar_name(name, candidates) {
-            Some(near) => diagnostic.fix("there is a module with a similar name", entry.key_span, near),
-            None => diagnostic.note("neither a module nor a keyword; `rmqplay doc` lists the modules"),
         }
     }
 
@@ -496,6 +409,7 @@ impl Loader<'_> {
         let name = shape::plain(file);
         let Some(path) = self.find_tasks(&name, scope) else {
             self.out.push(no_such_tasks(&name, scope, file.span));
+            self.lost.some |= scope.handlers;
             return Vec::new();
         };
         if scope.includes.contains(&self.files.absolute(&path)) {

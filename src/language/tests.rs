@@ -163,6 +163,14 @@ fn a_role_runs_once_unless_it_is_asked_something_else() {
     assert_eq!(count("[{role: r, when: a}, r]"), (2, 2));
     assert_eq!(count("[many, many]"), (2, 0));
     assert_eq!(count("[top, r]"), (1, 1));
+    // What ansible-core 2.19 does with this list.
+    assert_eq!(
+        count(
+            "[{role: top, when: false}, r, r, {role: r, when: false}, {role: r, when: true}, top, \
+             {role: r, tags: x}, {role: r, vars: {a: 1}}]"
+        ),
+        (6, 6)
+    );
     // It may not have run the first time.
     assert_eq!(count("[{role: top, when: a}, r]"), (2, 2));
 }
@@ -411,6 +419,24 @@ fn e001_yaml_syntax() {
      --> site.yml:4:14
       |
     4 |         msg: "never closed
+      |              ^ opened here
+
+    error: 1 error
+    "#);
+    assert_snapshot!(task_errors("- debug:\n    msg: \"one\n    two\"\n"), @r#"
+    error[E001]: a quoted value goes on with less indentation than it needs
+     --> site.yml:5:9
+      |
+    5 |         two"
+      |         ^^^^ indent this line more than the key of the value
+
+    error: 1 error
+    "#);
+    assert_snapshot!(task_errors("- debug:\n    msg: 'never\n- debug:\n    msg: 'b'\n"), @r#"
+    error[E001]: this quote is never closed
+     --> site.yml:4:14
+      |
+    4 |         msg: 'never
       |              ^ opened here
 
     error: 1 error
@@ -768,7 +794,7 @@ fn e010_unknown_keyword() {
 
 #[test]
 fn e011_unknown_module() {
-    assert_snapshot!(task_errors("- sysclt:\n    name: x\n  name: a\n- my.own.thing: {}\n  when: x\n"), @r#"
+    assert_snapshot!(task_errors("- sysclt:\n    name: x\n  name: a\n- thing: {}\n  when: x\n- pause:\n- user: {name: x}\n- ansible.posix.sysclt: {}\n- community.general.sysctl: {}\n"), @r#"
     error[E011]: unknown module `sysclt`
      --> site.yml:3:7
       |
@@ -781,15 +807,45 @@ fn e011_unknown_module() {
     3 +     - sysctl:
       |
 
-    error[E011]: unknown module `my.own.thing`
+    error[E011]: unknown module `thing`
      --> site.yml:6:7
       |
-    6 |     - my.own.thing: {}
-      |       ^^^^^^^^^^^^ no such module
+    6 |     - thing: {}
+      |       ^^^^^ no such module
       |
       = note: neither a module nor a keyword; `rmqplay doc` lists the modules
 
-    error: 2 errors
+    error[E015]: module `pause` is not supported yet
+     --> site.yml:8:7
+      |
+    8 |     - pause:
+      |       ^^^^^ Ansible knows it, rmqplay does not
+
+    error[E015]: module `user` is not supported yet
+     --> site.yml:9:7
+      |
+    9 |     - user: {name: x}
+      |       ^^^^ Ansible knows it, rmqplay does not
+
+    error[E011]: unknown module `ansible.posix.sysclt`
+      --> site.yml:10:7
+       |
+    10 |     - ansible.posix.sysclt: {}
+       |       ^^^^^^^^^^^^^^^^^^^^ no such module
+       |
+    help: there is a module with a similar name
+       |
+    10 -     - ansible.posix.sysclt: {}
+    10 +     - ansible.posix.sysctl: {}
+       |
+
+    error[E015]: module `community.general.sysctl` is not supported yet
+      --> site.yml:11:7
+       |
+    11 |     - community.general.sysctl: {}
+       |       ^^^^^^^^^^^^^^^^^^^^^^^^ Ansible knows it, rmqplay does not
+
+    error: 6 errors
     "#);
 }
 
@@ -1143,10 +1199,7 @@ fn e016_task_module() {
 fn e017_unknown_references() {
     assert_snapshot!(
         errors_of(&[
-            (
-                "site.yml",
-                "- hosts: all\n  roles: [rabitmq, zzz]\n  tasks:\n    - ping:\n      notify: restart rabitmq\n    - ping:\n      notify: ['{{ x }}', heard, nobody]\n  handlers:\n    - name: restart rabbitmq\n      ping:\n      listen: heard\n",
-            ),
+            ("site.yml", "- hosts: all\n  roles: [rabitmq, zzz]\n"),
             ("roles/rabbitmq/tasks/main.yml", "- ping:\n"),
         ]),
         @r#"
@@ -1170,28 +1223,62 @@ fn e017_unknown_references() {
           |
           = note: searched in `roles`, `shared/roles`, `.`
 
+        error: 2 errors
+        "#
+    );
+    assert_snapshot!(
+        errors(
+            "- hosts: all\n  tasks:\n    - ping:\n      notify: restart rabitmq\n    - ping:\n      notify: ['{{ x }}', heard, nobody]\n  handlers:\n    - name: restart rabbitmq\n      ping:\n      listen: heard\n"
+        ),
+        @r#"
         error[E017]: no handler is called `restart rabitmq`
-         --> site.yml:5:15
+         --> site.yml:4:15
           |
-        5 |       notify: restart rabitmq
+        4 |       notify: restart rabitmq
           |               ^^^^^^^^^^^^^^^ neither the name of a handler nor what one listens to
           |
         help: there is a handler with a similar name
           |
-        5 |       notify: restart rabbitmq
+        4 |       notify: restart rabbitmq
           |                          +
 
         error[E017]: no handler is called `nobody`
-         --> site.yml:7:34
+         --> site.yml:6:34
           |
-        7 |       notify: ['{{ x }}', heard, nobody]
+        6 |       notify: ['{{ x }}', heard, nobody]
           |                                  ^^^^^^ neither the name of a handler nor what one listens to
           |
           = note: handlers of this play: `restart rabbitmq`, `heard`
 
-        error: 4 errors
+        error: 2 errors
         "#
     );
+    // A handler, role or file that could not be read is one mistake, not two.
+    assert_snapshot!(
+        errors(
+            "- hosts: all\n  tasks:\n    - ping:\n      notify: [one, two]\n  handlers:\n    - name: one\n      user:\n      listen: [two]\n"
+        ),
+        @r#"
+        error[E015]: module `user` is not supported yet
+         --> site.yml:7:7
+          |
+        7 |       user:
+          |       ^^^^ Ansible knows it, rmqplay does not
+
+        error: 1 error
+        "#
+    );
+    let play = "- hosts: all\n  roles: [r]\n  tasks:\n    - ping:\n      notify: one\n";
+    for broken in [
+        vec![("site.yml", play)],
+        vec![("site.yml", play), ("roles/r/handlers/main.yml", "- [")],
+        vec![
+            ("site.yml", play),
+            ("roles/r/handlers/main.yml", "- import_tasks: absent.yml"),
+        ],
+    ] {
+        assert!(errors_of(&broken).ends_with("\nerror: 1 error\n"));
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub static SPEC: ModuleSpec = ModuleSpec {
     summary: "Keeps a service to some processors: its unit, and the running process with all threads",
     description: "\
 Writes `CPUAffinity=` to a drop-in of the unit (`/etc/systemd/system/UNIT.d/60-rmqplay-cpu.conf`), lets systemd read it, and moves \
-every thread of the running main process (`taskset -a`). With `pid:` only that process is moved; nothing is kept.
+every thread of the running main process (`taskset -a`). Threads that the Erlang VM has bound to one of the processors are as they should be. With `pid:` only that process is moved; nothing is kept.
 
 Processors that are not online are refused. The Erlang VM counts its processors when it starts: after a move it still has as many \
 schedulers as before, so restart it. RabbitMQ's documentation advises against sharing processors at all; pin only to keep other \
@@ -154,7 +154,8 @@ impl Action for CpuAffinity {
                     Some(_) => {}
                     None => file.set(KEY, &[]),
                 }
-                report = file.settle(&unit, &mut edits, report);
+                let outdated = unit.is_outdated(&path, file.is_there());
+                report = file.settle(&unit, &mut edits, report)?;
                 if edits.is_empty() && self.cpus.is_some() && unit.exists() && loaded != self.cpus {
                     let value = loaded.as_deref().map(cpu_text).unwrap_or_default();
                     report = report.warn(unit.overridden(&path, &format!("{KEY}={value}")));
@@ -164,9 +165,7 @@ impl Action for CpuAffinity {
                 layer.live = if unit.exists() { text(&loaded) } else { None };
                 (layer.file, layer.source) = match own {
                     Some(_) => (text(&own), Some(path)),
-                    None if unit.exists() && loaded.is_some() && !unit.needs_reload() => {
-                        (text(&loaded), unit.last_file(&path))
-                    }
+                    None if unit.exists() && loaded.is_some() && !outdated => (text(&loaded), unit.last_file(&path)),
                     None => (text(&None), None),
                 };
             }
@@ -179,7 +178,7 @@ impl Action for CpuAffinity {
             return Ok(edits.decision(report));
         };
         if let Some(process) = &process {
-            let now = knob::threads(&process.cpus);
+            let now = knob::threads(&process.cpus, cpus);
             if self.live && now != cpu_text(cpus) {
                 let pid = process.pid.to_string();
                 let taskset = |list: &str| knob::act(["taskset", "-acp", list, &pid]);

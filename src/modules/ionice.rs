@@ -4,7 +4,7 @@ use super::disk::{self, Disks};
 use super::knob::{self, Edits};
 use super::unit::{self, DropIn, Unit};
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
-use crate::host::{Delta, Layer, Observation, Probe};
+use crate::host::{Delta, Layer, Probe};
 use serde_json::{Map, Value};
 
 const DROP_IN: &str = "60-rmqplay-io.conf";
@@ -56,7 +56,7 @@ ionice -p * 2>/dev/null | sort | uniq -c"#;
 
 /// Sets all threads, one by one: one that has ended meanwhile is no failure.
 const SET: &str = r#"cd "/proc/$3/task" || exit 1
-for t in *; do ionice -c "$1" -n "$2" -p "$t" || [ ! -e "$t" ] || exit 1; done"#;
+for t in *; do ionice -c "$1" ${2:+-n "$2"} -p "$t" || [ ! -e "$t" ] || exit 1; done"#;
 
 fn threads_probe(unit: &str) -> Probe {
     Probe::exec(["sh", "-c", THREADS, "sh", &unit::full_name(unit)])
@@ -188,7 +188,7 @@ impl Action for IoNice {
                 file.set("IOSchedulingPriority", &[]);
             }
         }
-        report = file.settle(&unit, &mut edits, report);
+        report = file.settle(&unit, &mut edits, report)?;
         let Some(wanted) = self.wanted else {
             return Ok(edits.decision(report));
         };
@@ -204,10 +204,17 @@ impl Action for IoNice {
             && !threads.is_empty()
             && threads.iter().any(|(_, p)| !p.same(wanted))
         {
-            let set = |p: Priority| knob::act(["sh", "-c", SET, "sh", &p.class.to_string(), &p.level.to_string(), pid]);
+            let set = |p: Priority| {
+                let level = if matches!(p.class, 1 | 2) {
+                    p.level.to_string()
+                } else {
+                    String::new()
+                };
+                knob::act(["sh", "-c", SET, "sh", &p.class.to_string(), &level, pid])
+            };
+            // Threads that differ among themselves cannot be put back one by one.
             let back = match threads[..] {
-                // A thread without a priority of its own has that of its niceness; it cannot be asked for by `-n`.
-                [(_, only)] if only.class != 0 => Some(set(only)),
+                [(_, only)] => Some(set(only)),
                 _ => None,
             };
             let delta = Delta::value(
@@ -238,7 +245,7 @@ impl Action for IoNice {
 impl IoNice {
     /// Warns of disks whose scheduler takes no notice.
     fn scheduler(&self, seen: &Seen<'_>, mut report: Report) -> Result<Report, Stop> {
-        let disks = Disks::seen(seen, Some(&self.path))?;
+        let disks = Disks::parse(&knob::aside(seen, &disk::probe(Some(&self.path)))?);
         let Ok(top) = disks.top_of_path(&self.path) else {
             return Ok(report);
         };
@@ -259,10 +266,7 @@ impl IoNice {
 type Running = (String, Vec<(usize, Priority)>);
 
 fn running(seen: &Seen<'_>, unit: &str) -> Result<Option<Running>, Stop> {
-    let text = match seen.get(&threads_probe(unit))? {
-        Observation::Exec(result) => result.stdout.text().into_owned(),
-        _ => String::new(),
-    };
+    let text = knob::aside(seen, &threads_probe(unit))?;
     let mut lines = text.lines();
     let Some(pid) = lines.next().and_then(|l| l.strip_prefix("pid ")) else {
         return Ok(None);

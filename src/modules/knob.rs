@@ -2,8 +2,8 @@
 //! kernel's way of writing lists and choices.
 
 use super::args::plain;
-use super::{ArgError, Args, Change, Decision, Report};
-use crate::host::{Content, Delta, Effect, Guard, Op, Undo};
+use super::{ArgError, Args, Change, Decision, Report, Seen, Stop};
+use crate::host::{Content, Delta, Effect, Guard, Observation, Op, Probe, Undo};
 use serde_json::Value;
 
 /// The header of files that are rmqplay's own.
@@ -130,6 +130,15 @@ pub fn act<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Op {
     Op::exec(argv, Effect::Nothing)
 }
 
+/// What a command printed, for a view that is not needed to decide: nothing where the look failed, or where a dry run
+/// cannot know (a package that is yet to be installed may change any answer).
+pub fn aside(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
+    Ok(match seen.raw(probe)? {
+        Observation::Exec(result) => result.stdout.text().into_owned(),
+        _ => String::new(),
+    })
+}
+
 /// One blank between words, none around: `4096\t131072` is `4096 131072` to the kernel.
 pub fn squeeze(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -151,6 +160,11 @@ impl Choices {
             all: words.iter().map(|w| w.trim_matches(['[', ']']).to_owned()).collect(),
             on: on.to_owned(),
         })
+    }
+
+    /// The value of a kernel file, whether it offers choices or not.
+    pub fn value(text: &str) -> String {
+        Choices::parse(text).map_or_else(|| squeeze(text), |c| c.on)
     }
 
     pub fn list(&self) -> String {
@@ -224,8 +238,16 @@ pub fn count(n: usize, noun: &str) -> String {
     }
 }
 
-/// `2-7`, or where threads differ `2-7 (19 threads), 0-3 (1 thread)`.
-pub fn threads(cpus: &[(u32, String)]) -> String {
+/// Where threads run: `wanted` if they keep to it and between them use all of it (the Erlang VM binds schedulers to single
+/// processors of those it may use), else `2-7`, or if they differ `2-7 (19 threads), 0-3 (1 thread)`.
+pub fn threads(cpus: &[(u32, String)], wanted: &[u32]) -> String {
+    let lists: Vec<Vec<u32>> = cpus.iter().filter_map(|(_, list)| cpu_list(list)).collect();
+    let mut used: Vec<u32> = lists.concat();
+    used.sort_unstable();
+    used.dedup();
+    if used == wanted {
+        return cpu_text(wanted);
+    }
     let normal = |list: &str| cpu_list(list).map_or_else(|| list.to_owned(), |c| cpu_text(&c));
     match cpus {
         [(_, all)] => normal(all),
@@ -248,6 +270,17 @@ mod tests {
         assert_eq!(cpu_list("0-99999999"), None);
         assert_eq!(cpu_list("a"), None);
         assert_eq!(cpu_text(&[0, 1, 2, 5, 7, 8]), "0-2,5,7-8");
+    }
+
+    #[test]
+    fn bound_schedulers_are_where_they_should_be() {
+        let threads = |lists: &[&str], wanted: &[u32]| {
+            super::threads(&lists.iter().map(|l| (1, (*l).to_owned())).collect::<Vec<_>>(), wanted)
+        };
+        // As RabbitMQ on two processors was seen to run.
+        assert_eq!(threads(&["0", "0-1", "1"], &[0, 1]), "0-1");
+        assert_eq!(threads(&["0", "1"], &[0, 1, 2, 3]), "0 (1 thread), 1 (1 thread)");
+        assert_eq!(threads(&["0-3", "0-1"], &[0, 1]), "0-3 (1 thread), 0-1 (1 thread)");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! `sysctl`: kernel settings, in a file for the next boot and live, key by key.
 
+mod boot;
+
+use self::boot::{Boot, DIRS, assignment, boot_probe, key_path, lines, with, without};
 use super::args::plain;
 use super::knob::{self, Edits, squeeze};
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop, args};
 use crate::diagnostic::similar_name;
-use crate::host::{Layer, Observation, Probe};
+use crate::host::{Layer, Probe};
 use serde_json::{Map, Value};
 
 const DEFAULT_FILE: &str = "/etc/sysctl.d/60-rmqplay.conf";
@@ -265,34 +268,6 @@ fn numbers(value: &str) -> Option<Vec<i64>> {
     value.split_whitespace().map(|w| w.parse().ok()).collect()
 }
 
-/// Name → path below `/proc/sys`, after sysctl.d(5): if the first separator is a slash all is as written, if it is a dot
-/// dots are slashes and slashes are dots.
-fn key_path(name: &str) -> String {
-    let name = name.trim();
-    match name.find(['.', '/']) {
-        Some(at) if name[at..].starts_with('.') => name
-            .chars()
-            .map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                c => c,
-            })
-            .collect(),
-        _ => name.trim_start_matches("/proc/sys/").to_owned(),
-    }
-}
-
-/// Everything `systemd-sysctl` reads at boot: names of files (they mask each other even when empty), a blank line, then
-/// their lines that are no comments, as `FILE:LINE:TEXT`.
-const BOOT: &str = r#"set -- /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
-for f; do if [ -e "$f" ] || [ -L "$f" ]; then echo "$f"; fi; done
-echo
-exec grep -HsnE '^[[:space:]]*[^#;[:space:]]' "$@" /dev/null"#;
-
-fn boot_probe() -> Probe {
-    Probe::exec(["sh", "-c", BOOT])
-}
-
 impl Sysctl {
     fn link_probe(&self) -> Option<Probe> {
         // `/etc/sysctl.conf` counts at boot only where a distribution links to it.
@@ -314,10 +289,7 @@ impl Action for Sysctl {
         let content = seen.read(&self.file)?;
         let before = content.as_ref().map(|c| c.text().into_owned());
         let mut text = before.clone().unwrap_or_default();
-        let listing = match seen.get(&boot_probe())? {
-            Observation::Exec(result) => result.stdout.text().into_owned(),
-            _ => String::new(),
-        };
+        let listing = knob::aside(seen, &boot_probe())?;
         // The name under which boot reads our file.
         let boot_name = match self.link_probe() {
             None => Some(self.file.clone()),
@@ -360,7 +332,7 @@ impl Action for Sysctl {
                 if text.is_empty() && self.file == DEFAULT_FILE {
                     text.push_str(knob::HEADER);
                 }
-                text = with(&text, setting, value);
+                text = with(&text, &setting.path, &setting.name, value);
             }
             match &live {
                 None if !self.ignore_missing => report = report.warn(missing(&setting.name, &setting.path)),
@@ -473,177 +445,6 @@ fn satisfies(value: &str, wanted: &str, only_raise: bool) -> bool {
     } else {
         squeeze(value) == wanted
     }
-}
-
-// --- the file -------------------------------------------------------------------------------------------------
-
-/// A line that says something: number from 0, path or pattern, value (`None`: a bare `-key`).
-struct Line<'a> {
-    at: usize,
-    path: String,
-    value: Option<&'a str>,
-}
-
-fn line(at: usize, text: &str) -> Option<Line<'_>> {
-    let text = text.trim();
-    if text.is_empty() || text.starts_with(['#', ';']) {
-        return None;
-    }
-    let (key, value) = match text.split_once('=') {
-        Some((key, value)) => (key, Some(value.trim())),
-        None if text.starts_with('-') => (text, None),
-        None => return None,
-    };
-    let path = key_path(key.trim().trim_start_matches('-'));
-    Some(Line { at, path, value })
-}
-
-fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
-    text.lines().enumerate().filter_map(|(at, l)| line(at, l))
-}
-
-/// The value the file gives the key: that of the last line.
-fn assignment(text: &str, path: &str) -> Option<String> {
-    lines(text)
-        .filter(|l| l.path == path)
-        .filter_map(|l| l.value)
-        .last()
-        .map(squeeze)
-}
-
-/// The file with the last line of the key changed, or one added at the end.
-fn with(text: &str, setting: &Setting, value: &str) -> String {
-    let Some(at) = lines(text)
-        .filter(|l| l.path == setting.path && l.value.is_some())
-        .last()
-        .map(|l| l.at)
-    else {
-        let gap = if text.is_empty() || text.ends_with('\n') {
-            ""
-        } else {
-            "\n"
-        };
-        return format!("{text}{gap}{}={value}\n", setting.name);
-    };
-    text.split_inclusive('\n')
-        .enumerate()
-        .map(|(n, line)| match line.split_once('=') {
-            Some((key, old)) if n == at => {
-                let blank = &old[..old.len() - old.trim_start_matches([' ', '\t']).len()];
-                format!("{key}={blank}{value}\n")
-            }
-            _ => line.to_owned(),
-        })
-        .collect()
-}
-
-fn without(text: &str, path: &str) -> String {
-    let gone: Vec<usize> = lines(text).filter(|l| l.path == path).map(|l| l.at).collect();
-    text.split_inclusive('\n')
-        .enumerate()
-        .filter(|(n, _)| !gone.contains(n))
-        .map(|(_, line)| line)
-        .collect()
-}
-
-// --- who wins at boot -----------------------------------------------------------------------------------------
-
-/// Directories of `systemd-sysctl`; a file masks those of the same name further down.
-const DIRS: [&str; 4] = [
-    "/etc/sysctl.d",
-    "/run/sysctl.d",
-    "/usr/local/lib/sysctl.d",
-    "/usr/lib/sysctl.d",
-];
-
-struct Assignment {
-    file: String,
-    line: usize,
-    pattern: String,
-    value: Option<String>,
-}
-
-struct Winner {
-    file: String,
-    line: usize,
-    value: String,
-}
-
-/// All assignments in the order in which they are read at boot.
-struct Boot(Vec<Assignment>);
-
-impl Boot {
-    /// From what [`BOOT`] printed, with the text of `own` (a path in the directories) as given instead.
-    fn new(listing: &str, own: Option<&str>, text: Option<&str>) -> Boot {
-        let (names, found) = listing.split_once("\n\n").unwrap_or((listing.trim_end(), ""));
-        let names = if listing.starts_with('\n') { "" } else { names };
-        let mut files: Vec<&str> = names.lines().collect();
-        if let (Some(own), Some(_)) = (own, text)
-            && !files.contains(&own)
-        {
-            files.push(own);
-        }
-        let rank = |file: &str| {
-            DIRS.iter()
-                .position(|d| file.starts_with(&format!("{d}/")))
-                .unwrap_or(DIRS.len())
-        };
-        let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
-        files.sort_by_key(|f| (name(f), rank(f)));
-        files.dedup_by_key(|f| name(f));
-
-        let mut all = Vec::new();
-        for file in files {
-            let mut add = |number: usize, content: &str| {
-                if let Some(line) = line(number, content) {
-                    all.push(Assignment {
-                        file: file.to_owned(),
-                        line: number,
-                        pattern: line.path,
-                        value: line.value.map(squeeze),
-                    });
-                }
-            };
-            if Some(file) == own {
-                for (n, content) in text.unwrap_or_default().lines().enumerate() {
-                    add(n + 1, content);
-                }
-                continue;
-            }
-            for row in found.lines().filter_map(|r| r.strip_prefix(file)?.strip_prefix(':')) {
-                if let Some((number, content)) = row.split_once(':')
-                    && let Ok(number) = number.parse()
-                {
-                    add(number, content);
-                }
-            }
-        }
-        Boot(all)
-    }
-
-    /// What the key will be: the last line that names it; else, unless a bare `-key` excludes it, the last pattern that
-    /// matches it (sysctl.d(5): explicit keys win over patterns).
-    fn winner(&self, path: &str) -> Option<Winner> {
-        let exact: Vec<&Assignment> = self.0.iter().filter(|a| a.pattern == path).collect();
-        let found = if exact.is_empty() {
-            self.0.iter().rev().find(|a| matches(&a.pattern, path))
-        } else {
-            exact.iter().rev().find(|a| a.value.is_some()).copied()
-        }?;
-        Some(Winner {
-            file: found.file.clone(),
-            line: found.line,
-            value: found.value.clone()?,
-        })
-    }
-}
-
-fn matches(pattern: &str, path: &str) -> bool {
-    pattern.contains(['*', '?', '['])
-        && globset::GlobBuilder::new(pattern)
-            .literal_separator(true)
-            .build()
-            .is_ok_and(|g| g.compile_matcher().is_match(path))
 }
 
 /// The looks that are wanted whatever the values are.

@@ -6,7 +6,7 @@ use super::{
     Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
     tmpfiles,
 };
-use crate::host::{Layer, Observation, Probe};
+use crate::host::{Layer, Probe};
 use serde_json::{Map, Value};
 
 const DEFAULT_FILE: &str = "/etc/tmpfiles.d/60-rmqplay-sysfs.conf";
@@ -82,18 +82,13 @@ pub fn settle(seen: &Seen<'_>, wanted: &[Wanted], file: Option<&str>) -> Result<
     };
     let before = content.as_ref().map(|c| c.text().into_owned()).unwrap_or_default();
     let listing = match file {
-        Some(_) => match seen.get(&tmpfiles::probe())? {
-            Observation::Exec(result) => result.stdout.text().into_owned(),
-            _ => String::new(),
-        },
+        Some(_) => knob::aside(seen, &tmpfiles::probe())?,
         None => String::new(),
     };
     let mut text = before.clone();
     for want in wanted {
         let live = seen.read_line(&want.path)?;
-        let now = live
-            .as_ref()
-            .map(|text| Choices::parse(text).map_or_else(|| squeeze(text), |c| c.on));
+        let now = live.as_deref().map(Choices::value);
         if let Some(value) = &want.value {
             let Some(now) = &now else {
                 return Err(Failure::new(format!("there is no {}", want.path)).into());

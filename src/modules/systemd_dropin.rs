@@ -170,7 +170,7 @@ impl Action for SystemdDropIn {
         let mut report = Report::new().with("path", path.clone());
         let mut edits = Edits::default();
         file.replace(self.text.clone());
-        report = file.settle(&unit, &mut edits, report);
+        report = file.settle(&unit, &mut edits, report)?;
         if edits.is_empty() && unit.exists() {
             for (key, layer) in &layers {
                 if let Some(live) = layer.live.as_ref().filter(|l| **l != layer.desired) {

@@ -2,7 +2,7 @@
 //! of unit files and drop-ins.
 
 use super::knob::Edits;
-use super::{Report, Seen, Stop};
+use super::{Failure, Report, Seen, Stop};
 use crate::host::{Content, Delta, Effect, ExecResult, Observation, Op, Probe};
 use std::collections::BTreeMap;
 
@@ -79,22 +79,24 @@ pub struct Unit {
     pub name: String,
     /// systemd answers on this host; if not, nothing else is known.
     pub managed: bool,
+    /// Dry run: why nothing is known of it yet.
+    pub unknown: Option<String>,
     /// Properties as `systemctl show` writes them.
     pub properties: BTreeMap<String, String>,
 }
 
 impl Unit {
-    /// From the answer to [`show`]; a host without (running) systemd is no failure here.
+    /// From the answer to [`show`]; a host without (running) systemd is no failure here, nor is what a dry run cannot know.
     pub fn seen(seen: &Seen<'_>, unit: &str) -> Result<Unit, Stop> {
-        match seen.get(&show(unit))? {
+        match seen.raw(&show(unit))? {
             Observation::Exec(result) => Ok(Unit::parse(unit, &result)),
-            _ => Ok(Unit::parse(
-                unit,
-                &ExecResult {
-                    rc: 127,
-                    ..ExecResult::default()
-                },
-            )),
+            Observation::Unknown(why) => Ok(Unit {
+                name: full_name(unit),
+                unknown: Some(why),
+                ..Unit::default()
+            }),
+            Observation::Failed(text) => Err(Failure::new(text).into()),
+            other => Err(Failure::new(format!("systemctl cannot have answered {other:?}")).into()),
         }
     }
 
@@ -108,6 +110,7 @@ impl Unit {
             .collect();
         Unit {
             name: full_name(unit),
+            unknown: None,
             managed: result.ok() && properties.contains_key("LoadState"),
             properties,
         }
@@ -134,6 +137,16 @@ impl Unit {
     /// Files on disk differ from what is loaded.
     pub fn needs_reload(&self) -> bool {
         self.get("NeedDaemonReload") == Some("yes")
+    }
+
+    /// systemd has not read a drop-in as it is on disk. `NeedDaemonReload` alone does not tell: systemd 252 says `no` of
+    /// a drop-in in a directory that was not there when it last read the unit.
+    pub fn is_outdated(&self, drop_in: &str, on_disk: bool) -> bool {
+        let listed = self.drop_ins().contains(&drop_in);
+        self.needs_reload()
+            || (self.get("LoadState") == Some("loaded")
+                && self.properties.contains_key("DropInPaths")
+                && listed != on_disk)
     }
 
     pub fn main_pid(&self) -> Option<u32> {
@@ -210,12 +223,9 @@ impl Process {
         Process::at(seen, &process(unit))
     }
 
-    /// From the answer to `probe`, [`process`] or [`process_of`].
+    /// From the answer to `probe`, [`process`] or [`process_of`]. What a dry run cannot know is `None` too.
     pub fn at(seen: &Seen<'_>, probe: &Probe) -> Result<Option<Process>, Stop> {
-        match seen.get(probe)? {
-            Observation::Exec(result) => Ok(Process::parse(&result.stdout.text())),
-            _ => Ok(None),
-        }
+        Ok(Process::parse(&super::knob::aside(seen, probe)?))
     }
 
     pub fn parse(text: &str) -> Option<Process> {
@@ -283,6 +293,11 @@ impl DropIn {
         })
     }
 
+    /// The file exists.
+    pub fn is_there(&self) -> bool {
+        self.content.is_some()
+    }
+
     /// Values of a key of `[Service]` in the file as it is.
     pub fn now(&self, key: &str) -> Vec<String> {
         values(&self.before, "Service", key)
@@ -299,7 +314,10 @@ impl DropIn {
     }
 
     /// Adds what is to be done: the file (removed when nothing is set in it any more), and systemd's reading of it.
-    pub fn settle(self, unit: &Unit, edits: &mut Edits, mut report: Report) -> Report {
+    ///
+    /// A dry run that cannot know the unit still knows that a file will change; where it does not, it cannot know whether
+    /// systemd has read it.
+    pub fn settle(self, unit: &Unit, edits: &mut Edits, mut report: Report) -> Result<Report, Stop> {
         let after = self.whole.unwrap_or_else(|| {
             let mut text = self.after;
             if self.content.is_none() && !text.is_empty() {
@@ -310,13 +328,21 @@ impl DropIn {
         });
         let was = edits.len();
         edits.file(&self.path, self.content.as_ref(), after);
+        let changes = edits.len() > was;
+        if let Some(why) = &unit.unknown {
+            if !changes {
+                return Err(Stop::CannotKnow(why.clone()));
+            }
+            edits.daemon_reload(None);
+            return Ok(report);
+        }
         if !unit.managed {
             report = report.warn(format!(
                 "systemd does not answer here; {} counts once it runs",
                 self.path
             ));
-        } else if edits.len() > was || unit.needs_reload() {
-            let outdated = unit.needs_reload().then(|| {
+        } else if changes || unit.is_outdated(&self.path, self.content.is_some()) {
+            let outdated = unit.is_outdated(&self.path, self.content.is_some()).then(|| {
                 Delta::value(
                     format!("unit files of {} as systemd knows them", unit.name),
                     "outdated",
@@ -328,7 +354,7 @@ impl DropIn {
         if unit.managed && !unit.exists() {
             report = report.warn(format!("there is no unit {} yet", unit.name));
         }
-        report
+        Ok(report)
     }
 }
 

@@ -415,7 +415,10 @@ fn shown_value(task: &OpenTask, result: &HostResult, options: &HumanOptions) -> 
             "changed" | "failed" | "skipped" | "diff" | "invocation" | "warnings"
         ) || (key == "ansible_facts" && options.verbosity < 3 && !options.show_results)
             || (key == "results" && options.verbosity < 2)
-            || (key == "msg" && (result.failure.is_some() || v.as_str() == Some("")))
+            // What is empty has nothing to say.
+            || v.is_null()
+            || v.as_str() == Some("")
+            || (key == "msg" && result.failure.is_some())
             || (key == "msg" && result.status == TaskStatus::Unknown);
         !known
     });

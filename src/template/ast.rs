@@ -217,7 +217,7 @@ pub(crate) fn compile_template(
         Backslashes::Jinja => Doubled::none(text),
     };
     let syntax = syntax_of(options)?;
-    let tree = parse(&doubled.text, "template", syntax).map_err(|e| syntax_problem(&e, &doubled))?;
+    let tree = parse(&doubled.text, "template", syntax).map_err(|e| syntax_problem(&e, &doubled, options))?;
     let mut lower = Lower {
         doubled: &doubled,
         newline: &options.newline,
@@ -247,7 +247,7 @@ pub(crate) fn problems(text: &Arc<str>, options: &FileOptions, backslashes: Back
         Backslashes::Jinja => Doubled::none(text),
     };
     let tree = match syntax_of(options)
-        .and_then(|s| parse(&doubled.text, "template", s).map_err(|e| syntax_problem(&e, &doubled)))
+        .and_then(|s| parse(&doubled.text, "template", s).map_err(|e| syntax_problem(&e, &doubled, options)))
     {
         Ok(tree) => tree,
         Err(problem) => return vec![problem],
@@ -267,7 +267,7 @@ pub(crate) fn problems(text: &Arc<str>, options: &FileOptions, backslashes: Back
 
 /// `conditional`: string literals with delimiters are evaluated, as Ansible still does there.
 pub(crate) fn compile_expression(text: &Arc<str>, conditional: bool) -> Result<Compiled, Problem> {
-    let problem = |e: minijinja::Error| syntax_problem(&e, &Doubled::none(text));
+    let problem = |e: minijinja::Error| syntax_problem(&e, &Doubled::none(text), &FileOptions::default());
     let tree = minijinja::machinery::parse_expr(text).map_err(problem)?;
     let doubled = Doubled::none(text);
     let mut lower = Lower {
@@ -288,27 +288,84 @@ pub(crate) fn compile_expression(text: &Arc<str>, conditional: bool) -> Result<C
     }
 }
 
-fn syntax_problem(error: &minijinja::Error, doubled: &Doubled) -> Problem {
+fn syntax_problem(error: &minijinja::Error, doubled: &Doubled, options: &FileOptions) -> Problem {
     let range = error.range().map_or(Range::default(), |r| Range {
         start: doubled.original(r.start),
         end: doubled.original(r.end),
     });
     let detail = error.detail().map_or_else(|| error.to_string(), str::to_owned);
-    let word = detail
-        .strip_prefix("unknown statement ")
-        .map(|w| w.trim_matches('`').to_owned());
+    if let Some(word) = detail.strip_prefix("unknown statement ") {
+        let word = word.trim_matches('`');
+        return Problem {
+            message: format!("unknown statement `{word}`"),
+            help: similar_name(word, STATEMENTS).map(|s| format!("a statement with a similar name exists: `{s}`")),
+            range,
+            note: None,
+        };
+    }
+    if detail.contains("end of input")
+        && let Some((word, start, end)) = unclosed(&doubled.text, options)
+    {
+        return Problem {
+            message: format!("this `{word}` has no `end{word}`"),
+            range: Range {
+                start: doubled.original(start),
+                end: doubled.original(end),
+            },
+            help: None,
+            note: None,
+        };
+    }
     Problem {
-        help: word
-            .as_deref()
-            .and_then(|w| similar_name(w, STATEMENTS))
-            .map(|s| format!("a statement with a similar name exists: `{s}`")),
         message: format!("the template cannot be parsed: {detail}"),
         range,
+        help: None,
         note: None,
     }
 }
 
-const STATEMENTS: [&str; 26] = [
+/// The innermost statement that is opened and never ended.
+fn unclosed(text: &str, options: &FileOptions) -> Option<(String, usize, usize)> {
+    let mut open: Vec<(String, usize, usize)> = Vec::new();
+    let mut position = 0;
+    while let Some(i) = text.get(position..)?.find(&options.block.0) {
+        let start = position + i + options.block.0.len();
+        let end = start + text[start..].find(&options.block.1)?;
+        let inside = text[start..end].trim_matches(['-', '+']);
+        let word_start = start + text[start..end].find(|c: char| c.is_ascii_alphabetic()).unwrap_or(0);
+        let word: String = inside
+            .trim_start()
+            .chars()
+            .take_while(char::is_ascii_alphabetic)
+            .collect();
+        position = end;
+        match word.strip_prefix("end") {
+            Some(ended) if open.last().is_some_and(|o| o.0 == ended) => {
+                open.pop();
+            }
+            _ if word == "set" && inside.contains('=') => {}
+            _ if ENDED.contains(&word.as_str()) => open.push((word.clone(), word_start, word_start + word.len())),
+            _ => {}
+        }
+    }
+    open.pop()
+}
+
+/// Statements with an end tag.
+const ENDED: [&str; 10] = [
+    "for",
+    "if",
+    "set",
+    "block",
+    "macro",
+    "call",
+    "filter",
+    "with",
+    "raw",
+    "autoescape",
+];
+
+const STATEMENTS: [&str; 28] = [
     "for",
     "endfor",
     "if",
@@ -335,6 +392,8 @@ const STATEMENTS: [&str; 26] = [
     "endraw",
     "break",
     "continue",
+    "do",
+    "autoescape",
 ];
 
 /// A text with the backslashes of string literals inside `{{ }}` doubled, and the way back to the original's offsets.
@@ -461,17 +520,6 @@ impl Lower<'_> {
         });
     }
 
-    /// minijinja takes the end of the text for any missing end tag.
-    fn closed(&mut self, span: MjSpan, tag: &str, end: &str) {
-        if !self.source(span).ends_with(end) {
-            let start = MjSpan {
-                end_offset: span.start_offset + u32::try_from(tag.len()).unwrap_or(0),
-                ..span
-            };
-            self.problem(start, format!("this `{tag}` has no `{end}`"), None);
-        }
-    }
-
     fn stmts(&mut self, children: &[mj::Stmt<'_>]) -> Vec<Stmt> {
         children.iter().map(|s| self.stmt(s)).collect()
     }
@@ -485,31 +533,21 @@ impl Lower<'_> {
             } else {
                 s.raw.replace('\n', self.newline).into()
             }),
-            mj::Stmt::ForLoop(s) => {
-                self.closed(s.span(), "for", "endfor");
-                Stmt::For(Arc::new(ForLoop {
-                    target: self.target(&s.target),
-                    iter: self.expr(&s.iter),
-                    filter: s.filter_expr.as_ref().map(|e| self.expr(e)),
-                    recursive: s.recursive,
-                    body: self.stmts(&s.body),
-                    otherwise: self.stmts(&s.else_body),
-                }))
-            }
-            mj::Stmt::IfCond(s) => {
-                if self.source(s.span()).starts_with("if") {
-                    self.closed(s.span(), "if", "endif");
-                }
-                Stmt::If(self.expr(&s.expr), self.stmts(&s.true_body), self.stmts(&s.false_body))
-            }
+            mj::Stmt::ForLoop(s) => Stmt::For(Arc::new(ForLoop {
+                target: self.target(&s.target),
+                iter: self.expr(&s.iter),
+                filter: s.filter_expr.as_ref().map(|e| self.expr(e)),
+                recursive: s.recursive,
+                body: self.stmts(&s.body),
+                otherwise: self.stmts(&s.else_body),
+            })),
+            mj::Stmt::IfCond(s) => Stmt::If(self.expr(&s.expr), self.stmts(&s.true_body), self.stmts(&s.false_body)),
             mj::Stmt::WithBlock(s) => {
-                self.closed(s.span(), "with", "endwith");
                 let assignments = s.assignments.iter().map(|(t, e)| (self.target(t), self.expr(e)));
                 Stmt::With(assignments.collect(), self.stmts(&s.body))
             }
             mj::Stmt::Set(s) => Stmt::Set(self.target(&s.target), self.expr(&s.expr)),
             mj::Stmt::SetBlock(s) => {
-                self.closed(s.span(), "set", "endset");
                 let filter = s.filter.as_ref().map(|f| self.expr(f));
                 Stmt::SetBlock(self.target(&s.target), filter, self.stmts(&s.body))
             }
@@ -517,10 +555,7 @@ impl Lower<'_> {
                 self.problem(s.span(), "`autoescape` is not supported".into(), None);
                 Stmt::Plain(self.stmts(&s.body))
             }
-            mj::Stmt::FilterBlock(s) => {
-                self.closed(s.span(), "filter", "endfilter");
-                Stmt::FilterBlock(self.expr(&s.filter), self.stmts(&s.body))
-            }
+            mj::Stmt::FilterBlock(s) => Stmt::FilterBlock(self.expr(&s.filter), self.stmts(&s.body)),
             mj::Stmt::Block(s) => {
                 let body = Arc::new(self.stmts(&s.body));
                 self.blocks.push((s.name.into(), body));
@@ -552,10 +587,7 @@ impl Lower<'_> {
                     with_context: self.source(s.span()).contains("with context"),
                 }
             }
-            mj::Stmt::Macro(s) => {
-                self.closed(s.span(), "macro", "endmacro");
-                Stmt::Macro(self.macro_(s))
-            }
+            mj::Stmt::Macro(s) => Stmt::Macro(self.macro_(s)),
             mj::Stmt::CallBlock(s) => {
                 let call = self.call(&s.call);
                 Stmt::CallBlock(call, self.macro_(&s.macro_decl))

@@ -5,6 +5,8 @@
 
 use super::ast::{Arg, Binary, Body, Compare, Compiled, Const, Expr, ExprKind, ForLoop, Macro, Range, Stmt, Target};
 use super::fault::{At, Fault, Origin, Place, Res, fail, undefined};
+use super::filters::Filter;
+use super::tests::Test;
 use super::value::{Args, Dict, Key, Lazy, NodeRef, Object, Path, Value};
 use super::{ErrorKind, FileOptions, Found, Inner, Scope, methods, ops};
 use crate::diagnostic::similar_name;
@@ -14,8 +16,11 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Nested variables, macros and containers; deeper is taken for endless.
-const MAX_DEPTH: usize = 90;
+/// How deep an evaluation may nest before it is taken for endless, chosen so that the stack of a thread (2 MiB) is
+/// enough: a variable, macro or container in another weighs [`NESTED`], an expression in another [`INNER`].
+const MAX_DEPTH: usize = 1200;
+const NESTED: usize = 10;
+const INNER: usize = 3;
 
 /// One evaluation: what it may reach, and where it is.
 pub(crate) struct Ctx {
@@ -29,11 +34,11 @@ pub(crate) struct Ctx {
     depth: Cell<usize>,
 }
 
-pub(crate) struct Deeper<'a>(&'a Cell<usize>);
+pub(crate) struct Deeper<'a>(&'a Cell<usize>, usize);
 
 impl Drop for Deeper<'_> {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.0.set(self.0.get().saturating_sub(self.1));
     }
 }
 
@@ -53,14 +58,18 @@ impl Ctx {
     }
 
     pub fn deeper(&self) -> Res<Deeper<'_>> {
-        if self.depth.get() >= MAX_DEPTH {
+        self.nest(NESTED)
+    }
+
+    fn nest(&self, weight: usize) -> Res<Deeper<'_>> {
+        if self.depth.get() + weight > MAX_DEPTH {
             return Err(Rc::new(Fault::new(
                 ErrorKind::Recursion,
-                format!("values nest more than {MAX_DEPTH} deep here; something contains itself"),
+                "this nests too deep; something contains itself",
             )));
         }
-        self.depth.set(self.depth.get() + 1);
-        Ok(Deeper(&self.depth))
+        self.depth.set(self.depth.get() + weight);
+        Ok(Deeper(&self.depth, weight))
     }
 
     pub fn variable_in(&self, scope: &Arc<dyn Scope>, name: &str) -> Option<Value> {
@@ -114,7 +123,16 @@ impl Ctx {
             let message = format!("variable `{}` refers to itself: {cycle}", node.name);
             return Err(Rc::new(Fault::new(ErrorKind::Recursion, message)));
         }
-        let _deeper = self.deeper()?;
+        let _deeper = self.deeper().map_err(|fault| {
+            // Scopes of other hosts are made anew each time: only the depth tells.
+            let active = self.active.borrow();
+            let again = active.iter().filter(|a| a.0 == key.0).count() > 2;
+            if !again {
+                return fault;
+            }
+            let message = format!("variable `{}` refers to itself through other variables", node.name);
+            Rc::new(Fault::new(ErrorKind::Recursion, message))
+        })?;
         self.active.borrow_mut().push((key.0, key.1, node.name.clone()));
         let result = self.text(&text.value, Place::Node(target.span), &node.scope);
         self.active.borrow_mut().pop();
@@ -165,7 +183,7 @@ fn concat(ctx: &Ctx, nodes: Vec<Value>) -> Res<Value> {
     for node in nodes {
         match &node {
             Value::Str(s) => out.push_str(s),
-            Value::Omit => {}
+            Value::Omit | Value::Blank => {}
             other => out.push_str(&other.finalize(ctx)?.text(ctx)?),
         }
     }
@@ -177,6 +195,8 @@ pub(crate) struct Frame {
     names: RefCell<HashMap<Arc<str>, Value>>,
     parent: Option<Rc<Frame>>,
     scope: Option<Arc<dyn Scope>>,
+    /// Lists and dicts of the scope this template has used: what `append` did to one stays for the rest of it.
+    reached: RefCell<HashMap<Arc<str>, Value>>,
 }
 
 impl Frame {
@@ -185,6 +205,7 @@ impl Frame {
             names: RefCell::default(),
             parent: None,
             scope,
+            reached: RefCell::default(),
         })
     }
 
@@ -193,6 +214,7 @@ impl Frame {
             names: RefCell::default(),
             parent: Some(parent.clone()),
             scope: None,
+            reached: RefCell::default(),
         })
     }
 
@@ -352,7 +374,7 @@ impl<'c> Run<'c> {
                     Value::Object(o) if o.type_name() == "TemplateModule" => {
                         o.attr(self.ctx, "__body__").unwrap_or(Value::None)
                     }
-                    value => value,
+                    value => value.snapshot(),
                 };
                 if parent.is_none() {
                     out.push(value);
@@ -621,128 +643,155 @@ impl<'c> Run<'c> {
 
     /// Evaluates; an undefined result is a marker, not an error.
     fn eval(&self, expr: &Expr) -> Res<Value> {
-        let ctx = self.ctx;
-        let here = |e: Rc<Fault>| e.located(|| self.at(expr.range));
-        Ok(match &expr.kind {
-            ExprKind::Const(c) => match c {
-                Const::None => Value::None,
-                Const::Bool(b) => Value::Bool(*b),
-                Const::Int(i) => Value::Int(*i),
-                Const::Float(f) => Value::Float(*f),
-                Const::Str(s) => Value::str(s),
-                Const::Template(s) => match self.env.frame.scope() {
-                    Some(scope) => ctx.text(s, Place::Nowhere, &scope).map_err(here)?,
-                    None => Value::str(s),
-                },
+        let range = expr.range;
+        let _deeper = self.ctx.nest(INNER).map_err(|e| e.located(|| self.at(range)))?;
+        // Each kind in a function of its own: their stack frames add up in nested expressions.
+        let result = match &expr.kind {
+            ExprKind::Const(c) => self.constant(c),
+            ExprKind::Name(name) => Ok(self.name(name, range)),
+            ExprKind::Attr(base, name) => self.attr_of(base, name, range),
+            ExprKind::Item(base, index) => self.item_of(base, index, range),
+            ExprKind::Slice(base, parts) => self.slice_of(base, parts),
+            ExprKind::Call(callee, args) => self.call_of(callee, args, range),
+            ExprKind::Filter(input, filter, args) => self.filter_of(input.as_deref(), filter, args, range),
+            ExprKind::Test(input, test, args) => self.test_of(input, test, args, range),
+            ExprKind::Not(e) => self.test(e).map(|b| Value::Bool(!b)),
+            ExprKind::Neg(e) => self.value(e).and_then(|v| ops::negate(&v)),
+            ExprKind::And(a, b) => self.either(a, b, true),
+            ExprKind::Or(a, b) => self.either(a, b, false),
+            ExprKind::Binary(op, a, b) => self.binary_of(*op, a, b),
+            ExprKind::Compare(first, steps) => self.compare_of(first, steps),
+            ExprKind::If(test, then, otherwise) => self.if_of(test, then, otherwise.as_deref()),
+            ExprKind::List(items) => self.many(items).map(Value::list),
+            ExprKind::Tuple(items) => self.many(items).map(Value::tuple),
+            ExprKind::Dict(pairs) => self.dict_of(pairs),
+        };
+        result.map_err(|e| e.located(|| self.at(range)))
+    }
+
+    fn constant(&self, c: &Const) -> Res<Value> {
+        Ok(match c {
+            Const::None => Value::None,
+            Const::Bool(b) => Value::Bool(*b),
+            Const::Int(i) => Value::Int(*i),
+            Const::Float(f) => Value::Float(*f),
+            Const::Str(s) => Value::str(s),
+            Const::Template(s) => match self.env.frame.scope() {
+                Some(scope) => self.ctx.text(s, Place::Nowhere, &scope)?,
+                None => Value::str(s),
             },
-            ExprKind::Name(name) => self.name(name, expr.range),
-            ExprKind::Attr(base, name) => {
-                let base_value = self.eval(base)?;
-                self.attr(&base_value, name, base, expr.range)
-            }
-            ExprKind::Item(base, index) => {
-                let base_value = self.eval(base)?;
-                if let Value::Marker(fault) = &base_value {
-                    // Undefined things have undefined items; anything else that went wrong stays what it is.
-                    return Ok(Value::Marker(fault.clone()));
-                }
-                let key = self.value(index)?;
-                match self.item(&base_value, &key).map_err(here)? {
-                    Some(value) => self.arrived(value, expr.range),
-                    None => Value::Marker(self.missing_item(&base_value, &key, base, expr.range)),
-                }
-            }
-            ExprKind::Slice(base, parts) => {
-                let base_value = self.value(base)?;
-                let mut bounds = [None; 3];
-                for (bound, part) in bounds.iter_mut().zip(parts) {
-                    if let Some(part) = part {
-                        let value = self.value(part)?;
-                        *bound = match (&value, value.as_int()) {
-                            (Value::None, _) => None,
-                            (_, Some(i)) => Some(i),
-                            _ => return Err(here(fail("slice indices must be integers or none"))),
-                        };
-                    }
-                }
-                ops::slice(ctx, &base_value, bounds).map_err(here)?
-            }
-            ExprKind::Call(callee, args) => {
-                let args = self.args(args)?;
-                self.call(callee, args, expr.range)?
-            }
-            ExprKind::Filter(input, filter, args) => {
-                let input = match input {
-                    Some(input) => self.eval(input)?,
-                    None => Value::None,
-                };
-                self.filter(filter, input, self.args(args)?, expr.range)?
-            }
-            ExprKind::Test(input, test, args) => {
-                let input = self.eval(input)?;
-                let args = self.args(args)?;
-                if !test.markers
-                    && let Some(marker) = first_marker(&input, &args)
-                {
-                    return Ok(marker);
-                }
-                match (test.run)(ctx, input, args) {
-                    Ok(b) => Value::Bool(b),
-                    Err(fault) => Value::Marker(here(fault)),
-                }
-            }
-            ExprKind::Not(e) => Value::Bool(!self.test(e)?),
-            ExprKind::Neg(e) => ops::negate(&self.value(e)?).map_err(here)?,
-            ExprKind::And(a, b) => {
-                let left = self.eval(a)?;
-                if left.truthy().map_err(|e| e.located(|| self.at(a.range)))? {
-                    self.eval(b)?
-                } else {
-                    left
-                }
-            }
-            ExprKind::Or(a, b) => {
-                let left = self.eval(a)?;
-                if left.truthy().map_err(|e| e.located(|| self.at(a.range)))? {
-                    left
-                } else {
-                    self.eval(b)?
-                }
-            }
-            ExprKind::Binary(op, a, b) => {
-                let (a, b) = (self.value(a)?, self.value(b)?);
-                binary(ctx, *op, &a, &b).map_err(here)?
-            }
-            ExprKind::Compare(first, steps) => {
-                let mut left = self.value(first)?;
-                for (op, expr) in steps {
-                    let right = self.value(expr)?;
-                    if !compare(ctx, *op, &left, &right).map_err(here)? {
-                        return Ok(Value::Bool(false));
-                    }
-                    left = right;
-                }
-                Value::Bool(true)
-            }
-            ExprKind::If(test, then, otherwise) => match (self.test(test)?, otherwise) {
-                (true, _) => self.eval(then)?,
-                (false, Some(otherwise)) => self.eval(otherwise)?,
-                (false, None) => {
-                    let message = "this inline `if` is false and has no `else`";
-                    Value::Marker(here(undefined(message)))
-                }
-            },
-            ExprKind::List(items) => Value::list(items.iter().map(|e| self.eval(e)).collect::<Res<_>>()?),
-            ExprKind::Tuple(items) => Value::tuple(items.iter().map(|e| self.eval(e)).collect::<Res<_>>()?),
-            ExprKind::Dict(pairs) => {
-                let mut map = indexmap::IndexMap::with_capacity(pairs.len());
-                for (k, v) in pairs {
-                    let key = self.value(k)?.to_key().map_err(here)?;
-                    map.insert(key, self.eval(v)?);
-                }
-                Dict::of(map).into()
-            }
         })
+    }
+
+    fn attr_of(&self, base: &Expr, name: &Arc<str>, range: Range) -> Res<Value> {
+        let base_value = self.eval(base)?;
+        Ok(self.attr(&base_value, name, base, range))
+    }
+
+    fn item_of(&self, base: &Expr, index: &Expr, range: Range) -> Res<Value> {
+        let base_value = self.eval(base)?;
+        if let Value::Marker(_) = &base_value {
+            // Undefined things have undefined items; anything else that went wrong stays what it is.
+            return Ok(base_value);
+        }
+        let key = self.value(index)?;
+        Ok(match self.item(&base_value, &key)? {
+            Some(value) => self.arrived(value, range),
+            None => Value::Marker(self.missing_item(&base_value, &key, base, range)),
+        })
+    }
+
+    fn slice_of(&self, base: &Expr, parts: &[Option<Box<Expr>>; 3]) -> Res<Value> {
+        let base_value = self.value(base)?;
+        let mut bounds = [None; 3];
+        for (bound, part) in bounds.iter_mut().zip(parts) {
+            if let Some(part) = part {
+                let value = self.value(part)?;
+                *bound = match (&value, value.as_int()) {
+                    (Value::None, _) => None,
+                    (_, Some(i)) => Some(i),
+                    _ => return Err(fail("slice indices must be integers or none")),
+                };
+            }
+        }
+        ops::slice(self.ctx, &base_value, bounds)
+    }
+
+    fn call_of(&self, callee: &Expr, args: &[Arg], range: Range) -> Res<Value> {
+        let args = self.args(args)?;
+        self.call(callee, args, range)
+    }
+
+    fn filter_of(&self, input: Option<&Expr>, filter: &Filter, args: &[Arg], range: Range) -> Res<Value> {
+        let input = match input {
+            Some(input) => self.eval(input)?,
+            None => Value::None,
+        };
+        self.filter(filter, input, self.args(args)?, range)
+    }
+
+    fn test_of(&self, input: &Expr, test: &Test, args: &[Arg], range: Range) -> Res<Value> {
+        let input = self.eval(input)?;
+        let args = self.args(args)?;
+        if !test.markers
+            && let Some(marker) = first_marker(&input, &args)
+        {
+            return Ok(marker);
+        }
+        Ok(match (test.run)(self.ctx, input, args) {
+            Ok(b) => Value::Bool(b),
+            Err(fault) => Value::Marker(named(fault, "test", test.name).located(|| self.at(range))),
+        })
+    }
+
+    /// `and` goes on when the left side is true, `or` when it is false.
+    fn either(&self, a: &Expr, b: &Expr, go_on: bool) -> Res<Value> {
+        let left = self.eval(a)?;
+        let truth = left.truthy().map_err(|e| e.located(|| self.at(a.range)))?;
+        if truth == go_on { self.eval(b) } else { Ok(left) }
+    }
+
+    fn binary_of(&self, op: Binary, a: &Expr, b: &Expr) -> Res<Value> {
+        let (a, b) = (self.value(a)?, self.value(b)?);
+        binary(self.ctx, op, &a, &b)
+    }
+
+    fn compare_of(&self, first: &Expr, steps: &[(Compare, Expr)]) -> Res<Value> {
+        let mut left = self.value(first)?;
+        for (op, expr) in steps {
+            let right = self.value(expr)?;
+            if !compare(self.ctx, *op, &left, &right)? {
+                return Ok(Value::Bool(false));
+            }
+            left = right;
+        }
+        Ok(Value::Bool(true))
+    }
+
+    fn if_of(&self, test: &Expr, then: &Expr, otherwise: Option<&Expr>) -> Res<Value> {
+        match (self.test(test)?, otherwise) {
+            (true, _) => self.eval(then),
+            (false, Some(otherwise)) => self.eval(otherwise),
+            // Jinja's own undefined value, which Ansible does not make strict: it is empty text.
+            (false, None) => Ok(Value::Blank),
+        }
+    }
+
+    fn many(&self, items: &[Expr]) -> Res<Vec<Value>> {
+        let mut values = Vec::with_capacity(items.len());
+        for item in items {
+            values.push(self.eval(item)?);
+        }
+        Ok(values)
+    }
+
+    fn dict_of(&self, pairs: &[(Expr, Expr)]) -> Res<Value> {
+        let mut map = indexmap::IndexMap::with_capacity(pairs.len());
+        for (k, v) in pairs {
+            let key = self.value(k)?.to_key()?;
+            map.insert(key, self.eval(v)?);
+        }
+        Ok(Dict::of(map).into())
     }
 
     /// What evaluating a variable's own template found wrong gets the step that led there.
@@ -764,8 +813,15 @@ impl<'c> Run<'c> {
         if let Some(value) = self.env.frame.local(name) {
             return value;
         }
-        let scope = self.env.frame.scope();
+        let outermost = self.env.frame.outermost();
+        if let Some(value) = outermost.reached.borrow().get(name) {
+            return value.clone();
+        }
+        let scope = &outermost.scope;
         if let Some(value) = scope.as_ref().and_then(|s| self.ctx.variable_in(s, name)) {
+            if matches!(value, Value::List(_) | Value::Dict(_)) {
+                outermost.reached.borrow_mut().insert(name.clone(), value.clone());
+            }
             return self.arrived(value, range);
         }
         if let Some(value) = super::globals::find(name) {
@@ -792,6 +848,9 @@ impl<'c> Run<'c> {
             Value::Marker(fault) => return Value::Marker(fault.clone()),
             Value::Dict(d) => d.get(self.ctx, &Key::Str((&**name).into())),
             Value::Object(o) => o.attr(self.ctx, name),
+            // What `groupby` gives is a pair whose halves have names.
+            Value::Tuple(t) if t.len() == 2 && &**name == "grouper" => Some(t[0].clone()),
+            Value::Tuple(t) if t.len() == 2 && &**name == "list" => Some(t[1].clone()),
             // `list.0` is written where `list[0]` is meant; Jinja reads it so too.
             other => name
                 .parse::<i128>()
@@ -887,7 +946,7 @@ impl<'c> Run<'c> {
         Ok(out)
     }
 
-    fn filter(&self, filter: &super::filters::Filter, input: Value, args: Args, range: Range) -> Res<Value> {
+    fn filter(&self, filter: &Filter, input: Value, args: Args, range: Range) -> Res<Value> {
         if !filter.markers
             && let Some(marker) = first_marker(&input, &args)
         {

@@ -332,13 +332,9 @@ impl Templar {
             Yaml::Map(map) => {
                 let mut out = serde_json::Map::with_capacity(map.entries.len());
                 for entry in &map.entries {
-                    let key = match crate::language::node::has_template(&entry.key) {
-                        false => entry.key.clone(),
-                        // Ansible leaves keys alone, too.
-                        true => entry.key.clone(),
-                    };
+                    // Keys are no templates, as in Ansible.
                     if let Some(value) = self.resolve(&entry.value, scope)? {
-                        out.insert(key, value);
+                        out.insert(entry.key.clone(), value);
                     }
                 }
                 Ok(Some(Value::Object(out)))
@@ -389,14 +385,11 @@ impl Templar {
         match evaluate().map_err(error)? {
             value::Value::Bool(b) => Ok(b),
             other => {
-                let shown = match other.repr(&ctx) {
-                    Ok(text) if text.chars().count() <= 60 => format!(", {text}"),
-                    _ => String::new(),
-                };
+                // The value stays untold: it may be a secret.
                 let mut fault = Fault::new(
                     ErrorKind::Other,
                     format!(
-                        "a condition must be true or false, this is a value of type {}{shown}",
+                        "a condition must be true or false, this is a value of type {}",
                         other.type_name()
                     ),
                 );
@@ -560,13 +553,18 @@ pub(crate) fn render_value(
     search: Vec<String>,
     scope: &Arc<dyn Scope>,
 ) -> Res<value::Value> {
+    let delimiters = [&options.block.0, &options.variable.0, &options.comment.0];
+    if !text.starts_with("#jinja2:") && !delimiters.iter().any(|d| text.contains(d.as_str())) {
+        return Ok((&**text).into());
+    }
+    // The newlines at the end are the task's, whatever the header says.
+    let newline = options.newline.clone();
     let (body, options, skipped) = header(text, options)?;
     let place = match place {
         Place::File(file, base) => Place::File(file, base + skipped),
         place => place,
     };
     let compiled = inner.text_template(&body, &options, place)?;
-    let newline = options.newline.clone();
     let ctx = Ctx::new(inner.clone(), search, options);
     let value = eval::run_template(&ctx, &compiled, place, &Frame::root(Some(scope.clone())))?;
     Ok(eval::keep_newlines(text, value.finalize(&ctx)?, &newline))

@@ -401,11 +401,18 @@ fn character(i: i128) -> Res<String> {
 
 /// `'{} {name:>5}'.format(...)`.
 pub(crate) fn str_format(ctx: &Ctx, template: &str, args: &Args) -> Res<String> {
-    let mut automatic = 0;
+    let mut automatic = Numbering::Open;
     format_fields(ctx, template, args, &mut automatic, 0)
 }
 
-fn format_fields(ctx: &Ctx, template: &str, args: &Args, automatic: &mut usize, depth: usize) -> Res<String> {
+/// Whether `{}` or `{0}` came first; they do not mix.
+enum Numbering {
+    Open,
+    Automatic(usize),
+    Manual,
+}
+
+fn format_fields(ctx: &Ctx, template: &str, args: &Args, automatic: &mut Numbering, depth: usize) -> Res<String> {
     if depth > 2 {
         return Err(fail("max string recursion exceeded"));
     }
@@ -444,9 +451,24 @@ fn format_fields(ctx: &Ctx, template: &str, args: &Args, automatic: &mut usize, 
                 .ok_or_else(|| fail(format!("replacement index {i} out of range for positional args tuple")))
         };
         let mut value = if name.is_empty() {
-            *automatic += 1;
-            positional(*automatic - 1)?
+            let i = match automatic {
+                Numbering::Open => 0,
+                Numbering::Automatic(i) => *i + 1,
+                Numbering::Manual => {
+                    return Err(fail(
+                        "cannot switch from manual field specification to automatic field numbering",
+                    ));
+                }
+            };
+            *automatic = Numbering::Automatic(i);
+            positional(i)?
         } else if let Ok(i) = name.parse::<usize>() {
+            if let Numbering::Automatic(_) = automatic {
+                return Err(fail(
+                    "cannot switch from automatic field numbering to manual field specification",
+                ));
+            }
+            *automatic = Numbering::Manual;
             positional(i)?
         } else {
             let found = args.kw.iter().find(|(n, _)| &**n == name);

@@ -131,6 +131,7 @@ fn defined(value: &Value) -> Res<bool> {
     match value {
         Value::Marker(fault) if matches!(fault.kind, ErrorKind::Undefined(_)) => Ok(false),
         Value::Marker(fault) => Err(fault.clone()),
+        Value::Blank => Ok(false),
         _ => Ok(true),
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Value {
     Dict(Dict),
     /// `omit`: drops the entry it is the value of.
     Omit,
+    /// What `a if false` gives: empty text, false, and no value for a variable.
+    Blank,
     Object(Rc<dyn Object>),
     /// Only inside containers: their accessors force it.
     Lazy(Rc<Lazy>),
@@ -264,6 +266,7 @@ impl DataRef {
 #[derive(Clone)]
 pub(crate) struct List(Rc<RefCell<Seq>>);
 
+#[derive(Clone)]
 enum Seq {
     Items(Vec<Value>),
     Node(NodeRef),
@@ -363,6 +366,7 @@ impl List {
 #[derive(Clone)]
 pub(crate) struct Dict(Rc<RefCell<Map>>);
 
+#[derive(Clone)]
 enum Map {
     Items(IndexMap<Key, Value>),
     Node(NodeRef),
@@ -678,10 +682,19 @@ impl Value {
         }
     }
 
+    /// The value as it is now: a list or dict is copied (not what is in it), since it may change later.
+    pub fn snapshot(self) -> Value {
+        match self {
+            Value::List(l) => List::new(l.0.borrow().clone()).into(),
+            Value::Dict(d) => Dict::new(d.0.borrow().clone()).into(),
+            other => other,
+        }
+    }
+
     /// Python's name of the type.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Value::Marker(_) => "Undefined",
+            Value::Marker(_) | Value::Blank => "Undefined",
             Value::None => "NoneType",
             Value::Bool(_) => "bool",
             Value::Int(_) => "int",
@@ -714,7 +727,7 @@ impl Value {
     pub fn truthy(&self) -> Res<bool> {
         Ok(match self {
             Value::Marker(fault) => return Err(fault.clone()),
-            Value::None => false,
+            Value::None | Value::Blank => false,
             Value::Bool(b) => *b,
             Value::Int(i) => *i != 0,
             Value::Float(f) => *f != 0.0,
@@ -771,6 +784,7 @@ impl Value {
             Value::Tuple(t) => t.to_vec(),
             Value::Dict(d) => d.keys().iter().map(Key::to_value).collect(),
             Value::Str(s) => s.chars().map(|c| Value::str(c.encode_utf8(&mut [0; 4]))).collect(),
+            Value::Blank => Vec::new(),
             other => return Err(fail(format!("'{}' object is not iterable", other.type_name()))),
         })
     }
@@ -782,6 +796,7 @@ impl Value {
             Value::Tuple(t) => t.len(),
             Value::Dict(d) => d.len(),
             Value::Str(s) => s.chars().count(),
+            Value::Blank => 0,
             other => return Err(fail(format!("object of type '{}' has no len()", other.type_name()))),
         })
     }
@@ -790,7 +805,7 @@ impl Value {
     pub fn equals(&self, ctx: &Ctx, other: &Value) -> Res<bool> {
         Ok(match (self, other) {
             (Value::Marker(fault), _) | (_, Value::Marker(fault)) => return Err(fault.clone()),
-            (Value::None, Value::None) | (Value::Omit, Value::Omit) => true,
+            (Value::None, Value::None) | (Value::Omit, Value::Omit) | (Value::Blank, Value::Blank) => true,
             (Value::Str(a), Value::Str(b)) => a == b,
             (Value::Float(_), _) | (_, Value::Float(_)) => match (self.as_f64(), other.as_f64()) {
                 (Some(a), Some(b)) => a == b,
@@ -886,6 +901,7 @@ impl Value {
     pub fn text(&self, ctx: &Ctx) -> Res<Rc<str>> {
         match self {
             Value::Str(s) => Ok(s.clone()),
+            Value::Blank => Ok("".into()),
             other => {
                 let mut out = String::new();
                 other.write_repr(ctx, &mut out)?;
@@ -945,6 +961,7 @@ impl Value {
                 out.push('}');
             }
             Value::Omit => out.push_str("<Omit>"),
+            Value::Blank => out.push_str("Undefined"),
             Value::Object(o) => out.push_str(&o.text()),
             Value::Lazy(_) => return ctx.force(self.clone()).write_repr(ctx, out),
         }
@@ -971,6 +988,7 @@ impl Value {
                 }
                 Dict::of(map).into()
             }
+            Value::Blank => return Err(blank()),
             Value::Lazy(_) => ctx.force(self.clone()).finalize(ctx)?,
             other => other.clone(),
         })
@@ -1010,6 +1028,7 @@ impl Value {
             }
             Value::Lazy(_) => ctx.force(self.clone()).to_json(ctx)?,
             Value::Omit => Json::Null,
+            Value::Blank => return Err(blank()),
             Value::Object(o) => {
                 return Err(fail(format!(
                     "a {} is not data that can leave a template",
@@ -1018,6 +1037,10 @@ impl Value {
             }
         })
     }
+}
+
+fn blank() -> Rc<Fault> {
+    fail("an inline `if` without `else` was false; it has no value here")
 }
 
 fn seq_eq(ctx: &Ctx, a: &[Value], b: &[Value]) -> Res<bool> {

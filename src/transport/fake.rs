@@ -73,6 +73,8 @@ pub struct FakeHost {
     pub ran: Vec<Vec<String>>,
     /// Ports that accept connections.
     pub ports: Vec<u16>,
+    /// No connection can be made.
+    pub refuse: bool,
     /// Calls answered so far.
     pub calls: u64,
     /// Faults to come: the call with this number (from 0) is lost, before or after its ops ran.
@@ -410,11 +412,22 @@ impl FakeConnector {
 
 impl Connector for FakeConnector {
     fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Box<dyn Peer>, CallError>> {
-        let peer = FakePeer {
-            host: self.host(&target.name),
-            program: self.program.clone(),
+        let host = self.host(&target.name);
+        let refuse = host.lock().unwrap_or_else(std::sync::PoisonError::into_inner).refuse;
+        let connected: Result<Box<dyn Peer>, CallError> = if refuse {
+            Err(CallError {
+                kind: CallErrorKind::Connect,
+                message: "connection refused".to_owned(),
+                said: String::new(),
+                help: None,
+            })
+        } else {
+            Ok(Box::new(FakePeer {
+                host,
+                program: self.program.clone(),
+            }))
         };
-        Box::pin(std::future::ready(Ok(Box::new(peer) as Box<dyn Peer>)))
+        Box::pin(std::future::ready(connected))
     }
 }
 

@@ -1,12 +1,23 @@
 //! The only part that touches a host. A [`Peer`] is data in, data out: a [`Request`] of probes and ops, a
 //! [`Response`] of observations and outcomes.
 
+mod become_user;
+mod exchange;
 pub mod fake;
+mod local;
+pub mod shell;
+pub mod simulate;
+mod ssh;
+pub mod wire;
+
+pub use local::LocalConnector;
+pub use ssh::{SshConnector, SshSettings};
 
 use crate::host::{Observation, Op, Outcome, Probe};
 use serde::{Deserialize, Serialize};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -134,4 +145,26 @@ pub trait Peer: Send {
 /// Makes peers.
 pub trait Connector: Send + Sync {
     fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Box<dyn Peer>, CallError>>;
+}
+
+/// Reaches this machine and, through OpenSSH with the user's own settings, all others.
+pub fn connector() -> Arc<dyn Connector> {
+    Arc::new(Peers {
+        local: LocalConnector::default(),
+        ssh: SshConnector::new(SshSettings::from_env()),
+    })
+}
+
+struct Peers {
+    local: LocalConnector,
+    ssh: SshConnector,
+}
+
+impl Connector for Peers {
+    fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Box<dyn Peer>, CallError>> {
+        match target.connection {
+            Connection::Local => self.local.connect(target),
+            Connection::Ssh(_) => self.ssh.connect(target),
+        }
+    }
 }

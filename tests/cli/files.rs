@@ -226,3 +226,70 @@ fn messages_are_json_lines_when_asked() {
     let message: Value = serde_json::from_str(&output.stderr).unwrap();
     assert_eq!(message["code"], json!("E032"));
 }
+
+#[test]
+fn a_template_is_rendered_as_the_module_would_write_it() {
+    let env = fleet();
+    env.write(
+        "templates/rabbitmq.conf.j2",
+        "# {{ inventory_hostname }}\n{% for h in groups.rabbitmq %}\n{{ h }} = {{ hostvars[h].nofile }}\n{% endfor %}\n{{ mine }}",
+    );
+    let output = env.run(&[
+        "template",
+        "templates/rabbitmq.conf.j2",
+        "--host",
+        "mq-2",
+        "-e",
+        "mine='{{ nofile }}'",
+    ]);
+    assert_eq!(
+        output.transcript(),
+        "exit 0\n--- stdout\n# mq-2\nmq-1 = 65536\nmq-2 = 131072\nmq-3 = 65536\n131072"
+    );
+    // Without a host there is nothing but what is given.
+    env.write("vars.yml", "mine: [1, 2]\n");
+    env.write("list.j2", "{{ mine | join(' ') }}\n");
+    assert_eq!(
+        env.run(&["template", "list.j2", "-e", "@vars.yml"]).transcript(),
+        "exit 0\n--- stdout\n1 2\n"
+    );
+    assert_snapshot!(env.run(&["template", "list.j2", "-e", "mime=1"]).transcript());
+    assert_eq!(env.run(&["template", "none.j2"]).code, 1);
+    assert_eq!(env.run(&["template", "list.j2", "--host", "mq-9"]).code, 5);
+}
+
+#[test]
+fn variables_are_evaluated_where_they_can_be() {
+    let env = fleet();
+    env.write(
+        "inventories/prod/group_vars/all.yml",
+        "sum: '{{ nofile + 1 }}'\nfact: '{{ ansible_hostname }}'\nbad: '{{ nope }}'\n",
+    );
+    assert_eq!(env.run(&["vars", "mq-1", "sum"]).stdout, "65537\n");
+    let all: Value = serde_json::from_str(&env.run(&["vars", "mq-1"]).stdout).unwrap();
+    let expected = json!({
+        "bad": "{{ nope }}", "fact": "{{ ansible_hostname }}", "nofile": 65536, "profile": "production", "sum": 65537,
+    });
+    assert_eq!(all, expected);
+    assert_snapshot!(env.run(&["vars", "mq-1", "--explain"]).stdout);
+    let output = env.run(&["vars", "mq-1", "bad"]);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(
+        output.stderr.contains("inventories/prod/group_vars/all.yml:3:"),
+        "{}",
+        output.stderr
+    );
+}
+
+#[test]
+fn lint_reads_templates_and_conditions() {
+    let env = Environment::new();
+    env.write("templates/a.j2", "{{ x | no_such_filter }}\n{% if x %}\n");
+    env.write(
+        "playbooks/site.yml",
+        "- hosts: all\n  tasks:\n    - command: echo {{ x | no_such_filter }}\n      when: x ==\n",
+    );
+    let output = env.run(&["lint", "templates", "playbooks"]);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert_snapshot!(output.stderr);
+}

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 #[derive(Serialize)]
-struct Job {
-    cwd: String,
-    argv: Vec<String>,
+pub struct Job {
+    pub cwd: String,
+    pub argv: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Answer {
-    out: String,
-    err: String,
+pub struct Answer {
+    pub out: String,
+    pub err: String,
 }
 
 impl Job {
@@ -38,10 +38,11 @@ fn ask(jobs: &[Job]) -> Vec<Answer> {
 }
 
 /// What Ansible is asked of a case, and how our answer is compared with its own.
-type Check<'a> = (Job, Box<dyn Fn(&Answer) -> Result<(), String> + 'a>);
+pub type Check<'a> = (Job, Compare<'a>);
+pub type Compare<'a> = Box<dyn Fn(&Answer) -> Result<(), String> + 'a>;
 
 /// All differences of all cases, at once.
-fn check(checks: Vec<Check>) {
+pub fn check(checks: Vec<Check>) {
     let (jobs, compare): (Vec<Job>, Vec<_>) = checks.into_iter().unzip();
     let answers = ask(&jobs);
     let differences: Vec<String> = jobs
@@ -61,7 +62,7 @@ fn check(checks: Vec<Check>) {
     );
 }
 
-fn same<T: PartialEq + std::fmt::Debug>(ansible: &T, ours: &T) -> Result<(), String> {
+pub fn same<T: PartialEq + std::fmt::Debug>(ansible: &T, ours: &T) -> Result<(), String> {
     if ansible == ours {
         Ok(())
     } else {
@@ -154,9 +155,9 @@ fn limited_lists() {
 
 /// What Ansible answers to one pattern.
 #[derive(Debug, Deserialize)]
-struct Selected {
-    hosts: Option<Vec<String>>,
-    said: Vec<String>,
+pub struct Selected {
+    pub hosts: Option<Vec<String>>,
+    pub said: Vec<String>,
 }
 
 fn compare_pattern(loaded: &Loaded, case: &cases::PatternCase, theirs: &Selected, ordered: bool) -> Result<(), String> {
@@ -229,7 +230,7 @@ fn patterns() {
                 Err(differences.join("\n"))
             }
         };
-        let compare: Box<dyn Fn(&Answer) -> Result<(), String>> = Box::new(compare);
+        let compare: Compare = Box::new(compare);
         (job, compare)
     });
     check(checks.collect());
@@ -258,7 +259,7 @@ fn what_ansible_refuses_is_refused() {
                 Ok(())
             }
         };
-        let compare: Box<dyn Fn(&Answer) -> Result<(), String>> = Box::new(compare);
+        let compare: Compare = Box::new(compare);
         (Job::new(case, "ansible-inventory", &["--list"]), compare)
     });
     check(checks.collect());
@@ -308,7 +309,7 @@ fn magic_variables() {
             }
             same(&answer.out.lines().count(), &inventory.hosts().len())
         };
-        let compare: Box<dyn Fn(&Answer) -> Result<(), String>> = Box::new(compare);
+        let compare: Compare = Box::new(compare);
         (
             Job::new(case, "ansible", &["all", "-o", "-m", "debug", "-a", &message]),
             compare,

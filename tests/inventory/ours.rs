@@ -156,3 +156,35 @@ fn several_patterns_are_one() {
     assert_eq!(hosts, ["h3".into(), "h4".into(), "h1".into()]);
     assert_eq!(inventory.select(&[], None, false).unwrap(), inventory.hosts());
 }
+
+#[test]
+fn a_file_for_a_group_almost_of_that_name() {
+    let files = [
+        ("hosts", "[rabbit]\nmq1\n[db]\ndb1\n"),
+        ("group_vars/rabbitt.yml", "a: 1\n"),
+        ("group_vars/bd.yml", "a: 1\n"),
+        ("group_vars/db.yml", "a: 1\n"),
+        ("group_vars/other_inventory.yml", "a: 1\n"),
+    ];
+    let (_, diagnostics, _) = load(&files, &["hosts"]);
+    let messages: Vec<&str> = diagnostics.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(messages, ["`group_vars/rabbitt.yml` is not read"]);
+    assert_eq!(diagnostics[0].helps, ["there is a group with a similar name: `rabbit`"]);
+}
+
+/// The usual layout: everything beside the playbook. A mistake in a file is told once.
+#[test]
+fn files_beside_inventory_and_playbook_are_read_once() {
+    let files = Memory::new(&[
+        ("hosts", "[g]\nh\n"),
+        ("group_vars/g.yml", "a: 1\n"),
+        ("group_vars/all.yml", "- b\n"),
+    ]);
+    let map = SourceMap::default();
+    let (inventory, diagnostics) = Inventory::load(&["hosts".to_owned()], &files, &map);
+    assert_eq!(diagnostics.len(), 1);
+    let (playbook, diagnostics) = Adjacent::load(&inventory, &[String::new()], &files, &map);
+    assert!(diagnostics.is_empty());
+    let levels: Vec<Level> = inventory.host_layers("h", &playbook).iter().map(|l| l.level).collect();
+    assert_eq!(levels, [Level::InventoryGroupVars, Level::PlaybookGroupVars]);
+}

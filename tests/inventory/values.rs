@@ -2,6 +2,7 @@
 
 use crate::cases::Memory;
 use crate::oracle;
+use crate::random::Lcg;
 use rmqplay::diagnostic::SourceMap;
 use rmqplay::inventory::{Adjacent, Inventory};
 use serde_json::{Value, json};
@@ -61,19 +62,6 @@ const PIECES: [&str; 71] = [
     "\"d\"", "\"'q'\"", "'\"q\"'", "r'", "b'", "u\"", "f'", "'''", "#", " #", " ", " k=", "=", "{{ ", " }}", "|", "$",
     "-1", "if",
 ];
-
-/// A generator that needs no crate and gives the same lines everywhere.
-struct Lcg(u64);
-
-impl Lcg {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
-}
 
 fn lines() -> Vec<String> {
     let mut random = Lcg(20);

@@ -232,8 +232,8 @@ fn below_inventories(path: &str) -> bool {
 
 /// Whether a file in an inventory's directory is a source of hosts.
 fn is_source(name: &str) -> bool {
-    !name.starts_with('.')
-        && !["md", "txt", "rst", "cfg", "orig", "retry"]
-            .iter()
-            .any(|e| name.ends_with(&format!(".{e}")))
+    match name.rsplit_once('.') {
+        None => !name.eq_ignore_ascii_case("readme"),
+        Some((stem, extension)) => !stem.is_empty() && ["ini", "yml", "yaml", "json"].contains(&extension),
+    }
 }

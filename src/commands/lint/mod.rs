@@ -1,15 +1,17 @@
 //! `lint PATH...`: everything that can be known to be wrong without a host.
 
 mod kind;
+mod templates;
 
-use super::Session;
 use super::config::Config;
 use super::disk::WithText;
+use super::{Session, scope};
 use crate::cli::{DocFormat, Exit, LintArgs};
 use crate::diagnostic::{Code, Diagnostic, render_json, tidy};
 use crate::inventory::{Inventory, read_vars};
-use crate::language::{self, Files, Program};
+use crate::language::{self, Files};
 use crate::report::style::count;
+use crate::template::FileOptions;
 use kind::{Found, Kind};
 use serde_json::json;
 
@@ -94,19 +96,30 @@ fn check(session: &Session, one: &Found, config: &Config, out: &mut Vec<Diagnost
         Kind::Variables => {
             read_vars(path, &session.files, &session.sources, out);
         }
-        Kind::Configuration => match session.files.read(path).map(String::from_utf8) {
-            Ok(Ok(text)) => {
-                if let Err(errors) = Config::parse(path, text, &session.sources) {
-                    out.extend(errors);
-                }
+        Kind::Configuration => {
+            if let Some(text) = text(session, path, out)
+                && let Err(errors) = Config::parse(path, text, &session.sources)
+            {
+                out.extend(errors);
             }
-            Ok(Err(_)) => out.push(Diagnostic::error(Code::CONFIG, format!("`{path}` is not UTF-8"))),
-            Err(error) => {
-                out.push(Diagnostic::error(Code::FILE, format!("cannot read `{path}`")).note(error.to_string()));
+        }
+        Kind::Template => {
+            if let Some(text) = text(session, path, out) {
+                let file = session.sources.add(path, text);
+                out.extend(scope::templar(session).check_file(file, &FileOptions::default()));
             }
-        },
-        Kind::Template => {}
+        }
     }
+}
+
+fn text(session: &Session, path: &str, out: &mut Vec<Diagnostic>) -> Option<String> {
+    let problem = match session.files.read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => return Some(text),
+        Ok(Err(_)) => Diagnostic::error(Code::FILE, format!("`{path}` is not UTF-8")),
+        Err(error) => Diagnostic::error(Code::FILE, format!("cannot read `{path}`")).note(error.to_string()),
+    };
+    out.push(problem);
+    None
 }
 
 fn made(session: &Session, directory: &str, play: String, roles_path: Vec<String>, out: &mut Vec<Diagnostic>) {
@@ -122,5 +135,5 @@ fn program(session: &Session, files: &dyn Files, path: &str, roles_path: Vec<Str
     let paths = [path.to_owned()];
     let (program, diagnostics) = language::load(&paths, files, &session.sources, &roles_path);
     out.extend(diagnostics);
-    let _: Program = program;
+    out.extend(templates::check(&program, &scope::templar(session)));
 }

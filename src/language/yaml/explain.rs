@@ -42,6 +42,11 @@ pub fn syntax(file: FileId, text: &str, read_to: usize, error: &ScanError) -> Di
     }
     let new = |message: String| Diagnostic::error(Code::YAML_SYNTAX, message);
     match error.kind() {
+        // PyYAML is lenient here; the YAML standard and nearly all other readers are not.
+        ErrorKind::InvalidQuotedScalarIndent if !place.begins_something() => {
+            new("a quoted value goes on with less indentation than it needs".into())
+                .at(place.line(), "indent this line more than the key of the value")
+        }
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::DocumentIndicatorInQuotedScalar
         | ErrorKind::InvalidQuotedScalarIndent => {
@@ -158,6 +163,15 @@ impl<'a> Place<'a> {
         let trimmed = self.line.trim();
         let start = self.line_start + (self.line.len() - self.line.trim_start().len());
         self.span(start, start + trimmed.len())
+    }
+
+    /// Whether the line looks like a new key or item, or the file ends here: what was open was forgotten.
+    fn begins_something(&self) -> bool {
+        let line = self.line.trim_start();
+        let key = line.split(':').next().unwrap_or_default();
+        let name = |c: char| c.is_alphanumeric() || "_-. ".contains(c);
+        let ends = self.text[self.offset..].trim().is_empty();
+        ends || line.starts_with("- ") || (key.len() < line.len() && key.chars().all(name))
     }
 
     /// The first escape after the place that YAML does not have.

@@ -37,7 +37,12 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("b64decode", |ctx, v, args| {
         let [encoding, url_safe] = args.bind("b64decode", ["encoding", "urlsafe"])?;
         utf8_only(ctx, encoding)?;
-        let text: String = v.text(ctx)?.chars().filter(|c| !c.is_whitespace()).collect();
+        // As Python: what is no base64 character is skipped.
+        let text: String = v
+            .text(ctx)?
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || "+/-_=".contains(*c))
+            .collect();
         let bytes = engine(flag(url_safe)?)
             .decode(text)
             .map_err(|e| fail(format!("this is not base64: {e}")))?;

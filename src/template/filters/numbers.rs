@@ -254,7 +254,7 @@ fn human_to_bytes(ctx: &Ctx, v: Value, args: Args) -> Res<Value> {
     let [default_unit, bits] = args.bind("human_to_bytes", ["default_unit", "isbits"])?;
     let bits = flag(bits)?;
     let text = v.text(ctx)?;
-    let bad = || fail(format!("human_to_bytes() can't interpret `{text}`"));
+    let bad = || fail("this is no size in bytes or bits; write a number and a unit, such as `10G`");
     let trimmed = text.trim_start();
     let end = trimmed
         .find(|c: char| !c.is_ascii_digit() && c != '.')

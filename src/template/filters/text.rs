@@ -123,7 +123,7 @@ pub(super) const FILTERS: &[Filter] = &[
         let wanted = size_of(mandatory, "mandatory_count", 0)?;
         if wanted != 0 && wanted != n {
             return Err(fail(format!(
-                "`{pattern}` should match {wanted} times, but matches {n} times in `{text}`"
+                "`{pattern}` should match {wanted} times, but matches {n} times"
             )));
         }
         Ok(out.into())

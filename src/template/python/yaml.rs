@@ -1,4 +1,4 @@
-//! PyYAML's dumper, and reading YAML for `from_yaml`.
+//! PyYAML's dumper (libyaml's, which Ansible uses), and reading YAML for `from_yaml`.
 
 use crate::diagnostic::SourceMap;
 use crate::template::eval::Ctx;
@@ -44,19 +44,12 @@ pub(crate) fn dump(ctx: &Ctx, value: &Value, style: &Style) -> Res<String> {
         flow_level: 0,
         whitespace: true,
         indention: true,
-        open_ended: false,
     };
     if style.explicit_start {
         emitter.write_indent();
         emitter.indicator("---", true, false, false);
     }
     emitter.node(&tree, Place::Root);
-    if emitter.open_ended && !style.explicit_end {
-        // A plain scalar alone could go on; PyYAML ends the document for it.
-        emitter.write_indent();
-        emitter.out.push_str("...");
-        emitter.column = 3;
-    }
     emitter.write_indent();
     if style.explicit_end {
         emitter.out.push_str("...\n");
@@ -317,7 +310,6 @@ struct Emitter<'a> {
     flow_level: usize,
     whitespace: bool,
     indention: bool,
-    open_ended: bool,
 }
 
 impl Emitter<'_> {
@@ -333,7 +325,6 @@ impl Emitter<'_> {
         self.push(text);
         self.whitespace = whitespace;
         self.indention = self.indention && indention;
-        self.open_ended = false;
     }
 
     fn line_break(&mut self) {
@@ -463,17 +454,14 @@ impl Emitter<'_> {
                 a.block_plain
             };
         match forced {
-            None if fits_plain => self.plain(text, place, !key),
+            None if fits_plain => self.plain(text, !key),
             Some('|') if self.flow_level == 0 && !key && a.block => self.literal(text),
             None | Some('\'') if a.single_quoted && !(key && a.multiline) => self.single_quoted(text, !key),
             _ => self.double_quoted(text, !key),
         }
     }
 
-    fn plain(&mut self, text: &str, place: Place, split: bool) {
-        if place == Place::Root {
-            self.open_ended = true;
-        }
+    fn plain(&mut self, text: &str, split: bool) {
         if text.is_empty() {
             return;
         }
@@ -595,7 +583,6 @@ impl Emitter<'_> {
             }
             self.line_break();
         }
-        self.open_ended = hints.ends_with('+');
     }
 }
 

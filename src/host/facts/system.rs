@@ -1,0 +1,403 @@
+//! Distribution, kernel, user, time, managers, virtualisation, firmware, local facts.
+
+use super::{Facts, Parts, assignments};
+use serde_json::{Map, Value, json};
+
+/// `ID` of os-release → Ansible's name of the distribution and of its family.
+const DISTRIBUTIONS: &[(&str, &str, &str)] = &[
+    ("debian", "Debian", "Debian"),
+    ("ubuntu", "Ubuntu", "Debian"),
+    ("raspbian", "Raspbian", "Debian"),
+    ("linuxmint", "Linux Mint", "Debian"),
+    ("kali", "Kali", "Debian"),
+    ("devuan", "Devuan", "Debian"),
+    ("pop", "Pop!_OS", "Debian"),
+    ("rhel", "RedHat", "RedHat"),
+    ("centos", "CentOS", "RedHat"),
+    ("rocky", "Rocky", "RedHat"),
+    ("almalinux", "AlmaLinux", "RedHat"),
+    ("fedora", "Fedora", "RedHat"),
+    ("ol", "OracleLinux", "RedHat"),
+    ("amzn", "Amazon", "RedHat"),
+    ("alpine", "Alpine", "Alpine"),
+    ("sles", "SLES", "Suse"),
+    ("opensuse-leap", "openSUSE Leap", "Suse"),
+    ("opensuse-tumbleweed", "openSUSE Tumbleweed", "Suse"),
+    ("arch", "Archlinux", "Archlinux"),
+    ("gentoo", "Gentoo", "Gentoo"),
+];
+
+pub fn distribution(parts: &Parts, facts: &mut Facts) {
+    let release = parts
+        .some("/etc/os-release")
+        .unwrap_or_else(|| parts.text("/usr/lib/os-release"));
+    let release = assignments(release);
+    let get = |key: &str| release.get(key).map(String::as_str).unwrap_or_default();
+    let id = get("ID");
+    let known = DISTRIBUTIONS.iter().find(|(known, _, _)| *known == id);
+    let (name, family) = match known {
+        Some((_, name, family)) => (*name, *family),
+        None if get("NAME").is_empty() => return,
+        None => (get("NAME"), get("NAME")),
+    };
+    // The names in brackets: `Debian GNU/Linux 12 (bookworm)`, `Rocky Linux release 9.4 (Blue Onyx)`.
+    let bracketed = |text: &str| {
+        text.split_once('(')
+            .and_then(|(_, rest)| rest.split_once(')'))
+            .map(|(name, _)| name.to_owned())
+    };
+    let red_hat = parts.text("/etc/redhat-release");
+    let version_file = match id {
+        "debian" => parts.text("/etc/debian_version"),
+        "alpine" => parts.text("/etc/alpine-release"),
+        _ => red_hat
+            .split(' ')
+            .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))
+            .unwrap_or_default(),
+    };
+    let version = match version_file.starts_with(|c: char| c.is_ascii_digit()) {
+        true => version_file,
+        false => get("VERSION_ID"),
+    };
+    let codename = match (family, get("VERSION_CODENAME")) {
+        ("RedHat", _) if red_hat.contains("Stream") => "Stream".to_owned(),
+        ("RedHat", _) => bracketed(red_hat)
+            .or_else(|| bracketed(get("VERSION")))
+            .unwrap_or_else(|| "NA".to_owned()),
+        (_, "") => bracketed(get("VERSION")).unwrap_or_else(|| "NA".to_owned()),
+        (_, codename) => codename.to_owned(),
+    };
+    let numbers: Vec<&str> = version.split('.').collect();
+    facts.insert("distribution".into(), json!(name));
+    facts.insert("distribution_version".into(), json!(version));
+    facts.insert("distribution_release".into(), json!(codename));
+    facts.insert("distribution_major_version".into(), json!(numbers[0]));
+    if let Some(minor) = numbers.get(1) {
+        facts.insert("distribution_minor_version".into(), json!(minor));
+    }
+    facts.insert("os_family".into(), json!(family));
+}
+
+pub fn kernel(parts: &Parts, facts: &mut Facts) {
+    let machine = parts
+        .some("/proc/sys/kernel/arch")
+        .unwrap_or_else(|| parts.text("machine"));
+    let architecture = match machine {
+        "i386" | "i486" | "i586" | "i686" => "i386",
+        other => other,
+    };
+    let nodename = parts.text("/proc/sys/kernel/hostname");
+    let hostname = nodename.split('.').next().unwrap_or_default();
+    let fqdn = fqdn(parts, nodename);
+    let domain = fqdn.split_once('.').map_or("", |(_, domain)| domain);
+    for (name, value) in [
+        ("system", parts.text("/proc/sys/kernel/ostype")),
+        ("kernel", parts.text("/proc/sys/kernel/osrelease")),
+        ("kernel_version", parts.text("/proc/sys/kernel/version")),
+        ("machine", machine),
+        ("architecture", architecture),
+        ("nodename", nodename),
+        ("hostname", hostname),
+        ("fqdn", fqdn),
+        ("domain", domain),
+        ("machine_id", parts.text("/etc/machine-id")),
+    ] {
+        facts.insert(name.into(), json!(value));
+    }
+    let words = shlex::split(parts.text("/proc/cmdline")).unwrap_or_default();
+    let cmdline = words.iter().map(|word| match word.split_once('=') {
+        Some((key, value)) => (key.to_owned(), json!(value)),
+        None => (word.clone(), json!(true)),
+    });
+    facts.insert("cmdline".into(), Value::Object(cmdline.collect()));
+    if let Some(uptime) = parts
+        .text("/proc/uptime")
+        .split('.')
+        .next()
+        .and_then(|s| s.parse::<u64>().ok())
+    {
+        facts.insert("uptime_seconds".into(), json!(uptime));
+    }
+}
+
+/// As Python's `getfqdn`: a full name if there is one, else the first name of the address that the host's name has.
+fn fqdn<'a>(parts: &'a Parts, nodename: &'a str) -> &'a str {
+    let resolved = parts.some("fqdn").unwrap_or(nodename);
+    if resolved.contains('.') {
+        return resolved;
+    }
+    let lines = || {
+        let lines = parts
+            .text("/etc/hosts")
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or_default());
+        lines.map(|line| line.split_whitespace().collect::<Vec<_>>())
+    };
+    let address = lines()
+        .find(|words| words.iter().skip(1).any(|name| *name == nodename))
+        .map(|words| words[0]);
+    let named = address.and_then(|address| lines().find(|words| words.first() == Some(&address)));
+    let named = named.unwrap_or_default();
+    let full = named.iter().skip(1).find(|name| name.contains('.'));
+    full.or(named.get(1)).copied().unwrap_or(resolved)
+}
+
+pub fn user(parts: &Parts, facts: &mut Facts) {
+    // uid=0(root) gid=0(root) groups=...
+    let mut ids = parts.text("id").split(' ').filter_map(|word| {
+        let (number, rest) = word.split_once('=')?.1.split_once('(')?;
+        Some((number.parse::<u32>().ok()?, rest.trim_end_matches(')')))
+    });
+    if let (Some((uid, name)), Some((gid, _))) = (ids.next(), ids.next()) {
+        facts.insert("user_id".into(), json!(name));
+        facts.insert("user_uid".into(), json!(uid));
+        facts.insert("user_gid".into(), json!(gid));
+        let line = parts
+            .text("/etc/passwd")
+            .lines()
+            .find(|line| line.split(':').next() == Some(name));
+        let fields: Vec<&str> = line.unwrap_or_default().split(':').collect();
+        if let [_, _, _, _, gecos, dir, shell] = fields[..] {
+            facts.insert("user_gecos".into(), json!(gecos));
+            facts.insert("user_dir".into(), json!(dir));
+            facts.insert("user_shell".into(), json!(shell));
+        }
+    }
+    let env: Map<String, Value> = parts
+        .own("environ")
+        .split(|&b| b == 0)
+        .map(String::from_utf8_lossy)
+        .filter_map(|pair| pair.split_once('=').map(|(key, value)| (key.to_owned(), json!(value))))
+        .collect();
+    for (fact, key) in [("user_dir", "HOME"), ("user_shell", "SHELL")] {
+        if let Some(value) = env.get(key)
+            && !facts.contains_key(fact)
+        {
+            facts.insert(fact.into(), value.clone());
+        }
+    }
+    facts.insert("env".into(), Value::Object(env));
+}
+
+pub fn date_time(parts: &Parts, facts: &mut Facts) {
+    let fields: Vec<&str> = parts.text("date").split('|').collect();
+    let [
+        moment,
+        zone,
+        offset,
+        date,
+        hour,
+        minute,
+        second,
+        weekday,
+        number,
+        _,
+        week,
+        _,
+        _,
+    ] = fields[..]
+    else {
+        return;
+    };
+    let (epoch, fraction) = moment.split_once('.').unwrap_or((moment, ""));
+    let micros = fraction
+        .get(..6)
+        .filter(|f| f.bytes().all(|b| b.is_ascii_digit()))
+        .unwrap_or("000000");
+    let Some(utc) = epoch
+        .parse()
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+    else {
+        return;
+    };
+    let utc = utc.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+    let ymd: Vec<&str> = date.split('-').collect();
+    let [year, month, day] = ymd[..] else { return };
+    let basic = format!("{year}{month}{day}T{hour}{minute}{second}");
+    let value = json!({
+        "date": date, "day": day, "month": month, "year": year, "hour": hour, "minute": minute, "second": second,
+        "time": format!("{hour}:{minute}:{second}"), "epoch": epoch, "epoch_int": epoch,
+        "iso8601": format!("{utc}Z"), "iso8601_micro": format!("{utc}.{micros}Z"),
+        "iso8601_basic": format!("{basic}{micros}"), "iso8601_basic_short": basic,
+        "tz": zone, "tz_dst": zone, "tz_offset": offset,
+        "weekday": weekday, "weekday_number": number, "weeknumber": week,
+    });
+    facts.insert("date_time".into(), value);
+}
+
+/// Path → package manager, in the order they are looked for within a family.
+const PACKAGE_MANAGERS: &[(&str, &str, &str)] = &[
+    ("Debian", "/usr/bin/apt-get", "apt"),
+    ("RedHat", "/usr/bin/dnf-3", "dnf"),
+    ("RedHat", "/usr/bin/dnf5", "dnf5"),
+    ("RedHat", "/usr/bin/dnf", "dnf"),
+    ("RedHat", "/usr/bin/yum", "yum"),
+    ("Suse", "/usr/bin/zypper", "zypper"),
+    ("Alpine", "/sbin/apk", "apk"),
+    ("Alpine", "/usr/bin/apk", "apk"),
+    ("Archlinux", "/usr/bin/pacman", "pacman"),
+    ("Gentoo", "/usr/bin/emerge", "portage"),
+];
+
+pub fn managers(parts: &Parts, facts: &mut Facts) {
+    let family = facts.get("os_family").and_then(Value::as_str).unwrap_or_default();
+    let own = PACKAGE_MANAGERS
+        .iter()
+        .find(|(of, path, _)| *of == family && parts.exists(path));
+    let any = || PACKAGE_MANAGERS.iter().find(|(_, path, _)| parts.exists(path));
+    let packages = own.or_else(any).map_or("unknown", |(_, _, name)| *name);
+
+    let first = parts.text("/proc/1/comm");
+    let first = first.rsplit('/').next().unwrap_or_default();
+    let services = match first {
+        "procd" => "openwrt_init",
+        "runit-init" => "runit",
+        "svscan" => "svc",
+        "openrc-init" => "openrc",
+        // Says nothing: a shell in a container, or some init.
+        name if name.is_empty() || name == "init" || name.ends_with("sh") => by_traces(parts),
+        name => name,
+    };
+    let services = services.to_owned();
+    facts.insert("pkg_mgr".into(), json!(packages));
+    facts.insert("service_mgr".into(), json!(services));
+
+    let selinux = match parts.some("/sys/fs/selinux/enforce") {
+        None => json!({"status": "disabled"}),
+        Some(enforce) => {
+            let config = assignments(parts.text("/etc/selinux/config"));
+            json!({
+                "status": "enabled",
+                "mode": if enforce == "1" { "enforcing" } else { "permissive" },
+                "config_mode": config.get("SELINUX"),
+                "type": config.get("SELINUXTYPE"),
+                "policyvers": parts.text("/sys/fs/selinux/policyvers").parse::<u32>().ok(),
+            })
+        }
+    };
+    facts.insert("selinux".into(), selinux);
+}
+
+fn by_traces(parts: &Parts) -> &'static str {
+    let any = |paths: &[&str]| paths.iter().any(|path| parts.exists(path));
+    if any(&["/run/systemd/system", "/dev/.run/systemd", "/dev/.systemd"]) {
+        "systemd"
+    } else if any(&["/sbin/upstart"]) {
+        "upstart"
+    } else if any(&["/sbin/openrc"]) {
+        "openrc"
+    } else if any(&["/etc/init.d"]) {
+        "sysvinit"
+    } else {
+        "service"
+    }
+}
+
+/// A guest by what its firmware says, a host by the modules it has loaded.
+pub fn virtualization(parts: &Parts, facts: &mut Facts) {
+    let dmi = |name: &str| parts.text(&format!("/sys/class/dmi/id/{name}"));
+    let (product, vendor, bios) = (dmi("product_name"), dmi("sys_vendor"), dmi("bios_vendor"));
+    let init = parts.0.get("/proc/1/environ").map_or(&[][..], Vec::as_slice);
+    let container = init
+        .split(|&b| b == 0)
+        .find_map(|pair| pair.strip_prefix(b"container="));
+    let cgroup = parts.text("/proc/1/cgroup");
+    let guest = if parts.exists("/.dockerenv") || parts.exists("/.dockerinit") || cgroup.contains("/docker") {
+        Some("docker")
+    } else if parts.exists("/run/.containerenv") || container == Some(b"podman") {
+        Some("podman")
+    } else if container == Some(b"lxc") || cgroup.contains("/lxc/") {
+        Some("lxc")
+    } else if parts.exists("/proc/vz") && !parts.exists("/proc/bc") {
+        Some("openvz")
+    } else if container.is_some_and(|name| !name.is_empty()) {
+        Some("container")
+    } else if parts.exists("/proc/xen") || bios == "Xen" {
+        Some("xen")
+    } else if ["KVM", "KVM Server", "Bochs", "AHV"].contains(&product)
+        || ["QEMU", "Amazon EC2", "DigitalOcean", "Hetzner", "Google"].contains(&vendor)
+        || bios == "Amazon EC2"
+    {
+        Some("kvm")
+    } else if product.starts_with("VMware") || vendor.starts_with("VMware") {
+        Some("VMware")
+    } else if ["OpenStack Compute", "OpenStack Nova"].contains(&product) {
+        Some("openstack")
+    } else if bios == "innotek GmbH" || product == "VirtualBox" {
+        Some("virtualbox")
+    } else if vendor == "Microsoft Corporation" && product == "Virtual Machine" {
+        Some("VirtualPC")
+    } else if vendor.starts_with("Parallels") {
+        Some("parallels")
+    } else {
+        None
+    };
+    let module = |name: &str| {
+        parts
+            .text("/proc/modules")
+            .lines()
+            .any(|line| line.split(' ').next() == Some(name))
+    };
+    let (kind, role) = match guest {
+        Some(kind) => (kind, "guest"),
+        None if module("kvm") || parts.exists("/dev/kvm") => ("kvm", "host"),
+        None if module("vboxdrv") => ("virtualbox", "host"),
+        None => ("NA", "NA"),
+    };
+    facts.insert("virtualization_type".into(), json!(kind));
+    facts.insert("virtualization_role".into(), json!(role));
+}
+
+pub fn firmware(parts: &Parts, facts: &mut Facts) {
+    for (fact, file) in [
+        ("bios_date", "bios_date"),
+        ("bios_vendor", "bios_vendor"),
+        ("bios_version", "bios_version"),
+        ("board_name", "board_name"),
+        ("board_vendor", "board_vendor"),
+        ("product_name", "product_name"),
+        ("product_version", "product_version"),
+        ("system_vendor", "sys_vendor"),
+    ] {
+        let value = parts.some(&format!("/sys/class/dmi/id/{file}")).unwrap_or("NA");
+        facts.insert(fact.into(), json!(value));
+    }
+}
+
+/// Facts an administrator put into `/etc/ansible/facts.d`, JSON or INI. Programs there are not run, and the fact says so.
+pub fn local(parts: &Parts, facts: &mut Facts) {
+    const DIR: &str = "/etc/ansible/facts.d/";
+    let mut local = Map::new();
+    for file in parts.names_below(DIR) {
+        let Some(name) = file.strip_suffix(".fact") else {
+            continue;
+        };
+        let path = format!("{DIR}{file}");
+        let value = if parts.has(&path) {
+            let text = parts.text(&path);
+            serde_json::from_str(text).unwrap_or_else(|_| ini(text))
+        } else {
+            json!("not read: a fact that is a program is not run")
+        };
+        local.insert(name.to_owned(), value);
+    }
+    facts.insert("local".into(), Value::Object(local));
+}
+
+/// Sections of `key = value` or `key: value`; keys in lower case, as Python's configparser has them.
+fn ini(text: &str) -> Value {
+    let mut sections = Map::new();
+    let mut name = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            name = section.to_owned();
+            sections.insert(name.clone(), json!({}));
+        } else if let Some((key, value)) = line.split_once(['=', ':'])
+            && let Some(section) = sections.get_mut(&name).and_then(Value::as_object_mut)
+        {
+            section.insert(key.trim().to_lowercase(), json!(value.trim()));
+        }
+    }
+    Value::Object(sections)
+}

@@ -1,0 +1,649 @@
+//! PURE. The only place that turns probes and ops into sh: a [`Plan`] of a request, and its text.
+//!
+//! The functions called are in `peer.sh`, `ops.sh` and `facts.sh`; what they answer is read by [`super::wire`], unit by
+//! unit, along the same plan. Consecutive probes of one kind become one unit, so that one process serves them all.
+
+#![deny(clippy::disallowed_methods)]
+
+use super::{Request, Step};
+use crate::host::{Exec, Guard, Op, Probe};
+use base64::Engine as _;
+use sha2::Digest as _;
+
+const PEER: &str = include_str!("peer.sh");
+const OPS: &str = include_str!("ops.sh");
+const FACTS: &str = include_str!("facts.sh");
+
+/// Words of one unit are the arguments of one process; Linux allows 2 MiB for them and the environment.
+const UNIT_BYTES: usize = 96 * 1024;
+
+/// A request as the units that are asked for and answered in order, and where each step finds its answer.
+#[derive(Debug, PartialEq)]
+pub struct Plan<'a> {
+    pub units: Vec<Unit<'a>>,
+    /// For each step: unit, and item in it.
+    pub places: Vec<(usize, usize)>,
+}
+
+#[derive(Debug, PartialEq)]
+pub enum Unit<'a> {
+    Stat {
+        follow: bool,
+        paths: Vec<&'a str>,
+    },
+    Read {
+        max: u64,
+        paths: Vec<&'a str>,
+    },
+    Hash {
+        algorithm: Algorithm,
+        paths: Vec<&'a str>,
+    },
+    Glob(&'a str),
+    Exec {
+        argv: &'a [String],
+        timeout_s: u32,
+    },
+    Facts,
+    Tcp {
+        host: &'a str,
+        port: u16,
+        timeout_s: u32,
+    },
+    Op(&'a Op),
+    /// Never sent: the reason is the answer. An op stops what follows.
+    Refused {
+        reason: String,
+        op: bool,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    Md5,
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+impl Algorithm {
+    fn named(name: &str) -> Option<Algorithm> {
+        Some(match name {
+            "md5" => Algorithm::Md5,
+            "sha1" => Algorithm::Sha1,
+            "sha224" => Algorithm::Sha224,
+            "sha256" => Algorithm::Sha256,
+            "sha384" => Algorithm::Sha384,
+            "sha512" => Algorithm::Sha512,
+            _ => return None,
+        })
+    }
+
+    fn tool(self) -> &'static str {
+        match self {
+            Algorithm::Md5 => "md5sum",
+            Algorithm::Sha1 => "sha1sum",
+            Algorithm::Sha224 => "sha224sum",
+            Algorithm::Sha256 => "sha256sum",
+            Algorithm::Sha384 => "sha384sum",
+            Algorithm::Sha512 => "sha512sum",
+        }
+    }
+
+    /// The hash of nothing, by which the target's tool is known to work.
+    fn of_nothing(self) -> String {
+        use crate::host::bytes::hex;
+        match self {
+            Algorithm::Md5 => hex(&md5::Md5::digest(b"")),
+            Algorithm::Sha1 => hex(&sha1::Sha1::digest(b"")),
+            Algorithm::Sha224 => hex(&sha2::Sha224::digest(b"")),
+            Algorithm::Sha256 => hex(&sha2::Sha256::digest(b"")),
+            Algorithm::Sha384 => hex(&sha2::Sha384::digest(b"")),
+            Algorithm::Sha512 => hex(&sha2::Sha512::digest(b"")),
+        }
+    }
+}
+
+impl<'a> Plan<'a> {
+    pub fn of(request: &'a Request) -> Plan<'a> {
+        let mut plan = Plan {
+            units: Vec::new(),
+            places: Vec::with_capacity(request.steps.len()),
+        };
+        // Units before this one are closed: an op came after them.
+        let mut open = 0;
+        for step in &request.steps {
+            let place = match step {
+                Step::Probe(probe) => plan.probe(probe, open),
+                Step::Op(op) => {
+                    let unit = match refusal(strings_of_op(op)) {
+                        None => Unit::Op(op),
+                        Some(reason) => Unit::Refused { reason, op: true },
+                    };
+                    let place = plan.push(unit);
+                    open = plan.units.len();
+                    place
+                }
+            };
+            plan.places.push(place);
+        }
+        plan
+    }
+
+    fn push(&mut self, unit: Unit<'a>) -> (usize, usize) {
+        self.units.push(unit);
+        (self.units.len() - 1, 0)
+    }
+
+    fn probe(&mut self, probe: &'a Probe, open: usize) -> (usize, usize) {
+        let unit = Unit::of(probe);
+        for (at, known) in self.units.iter_mut().enumerate().skip(open) {
+            if let Some(item) = known.take_in(&unit) {
+                return (at, item);
+            }
+        }
+        self.push(unit)
+    }
+}
+
+impl<'a> Unit<'a> {
+    fn of(probe: &'a Probe) -> Unit<'a> {
+        if let Some(reason) = refusal(strings_of_probe(probe)) {
+            return Unit::Refused { reason, op: false };
+        }
+        match probe {
+            Probe::Stat { path, follow } => Unit::Stat {
+                follow: *follow,
+                paths: vec![path],
+            },
+            Probe::Read { path, max } => Unit::Read {
+                max: *max,
+                paths: vec![path],
+            },
+            Probe::Hash { path, algorithm } => match Algorithm::named(algorithm) {
+                Some(algorithm) => Unit::Hash {
+                    algorithm,
+                    paths: vec![path],
+                },
+                None => Unit::Refused {
+                    reason: format!("unknown hash algorithm `{algorithm}`"),
+                    op: false,
+                },
+            },
+            Probe::Glob { pattern } => Unit::Glob(pattern),
+            Probe::Exec { argv, timeout_s } => Unit::Exec {
+                argv,
+                timeout_s: *timeout_s,
+            },
+            Probe::Facts => Unit::Facts,
+            Probe::Tcp { host, port, timeout_s } => Unit::Tcp {
+                host,
+                port: *port,
+                timeout_s: *timeout_s,
+            },
+        }
+    }
+
+    /// Joins a unit of one item to this one; the item's place in it, or `None` if it must stand alone.
+    fn take_in(&mut self, other: &Unit<'a>) -> Option<usize> {
+        let (mine, theirs) = match (&mut *self, other) {
+            (Unit::Stat { follow, paths }, Unit::Stat { follow: f, paths: p }) if follow == f => (paths, p),
+            (Unit::Read { max, paths }, Unit::Read { max: m, paths: p }) if max == m => (paths, p),
+            (Unit::Hash { algorithm, paths }, Unit::Hash { algorithm: a, paths: p }) if algorithm == a => (paths, p),
+            (same, other) => return (*same == *other).then_some(0),
+        };
+        let path = theirs.first()?;
+        if let Some(item) = mine.iter().position(|known| known == path) {
+            return Some(item);
+        }
+        let size: usize = mine.iter().map(|known| known.len() + 48).sum();
+        (size + path.len() < UNIT_BYTES).then(|| {
+            mine.push(path);
+            mine.len() - 1
+        })
+    }
+}
+
+/// Every string of a probe that goes into the script, the one it cannot do without first.
+fn strings_of_probe(probe: &Probe) -> Vec<&str> {
+    match probe {
+        Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => vec![path],
+        Probe::Glob { pattern } => vec![pattern],
+        Probe::Exec { argv, .. } => command_strings(argv),
+        Probe::Facts => vec!["facts"],
+        Probe::Tcp { host, .. } => vec![host],
+    }
+}
+
+/// As [`strings_of_probe`].
+fn strings_of_op(op: &Op) -> Vec<&str> {
+    let mut all = Vec::new();
+    match op {
+        Op::Put { path, .. } | Op::Remove { path, .. } | Op::Chmod { path, .. } | Op::Touch { path, .. } => {
+            all.push(&**path)
+        }
+        Op::Link { path, target, .. } => all.extend([&**path, target]),
+        Op::Copy { source, path, .. } => all.extend([&**path, source]),
+        Op::MakeDir { path, owner, group, .. } | Op::Chown { path, owner, group, .. } => {
+            all.push(path);
+            all.extend(owner.iter().chain(group).map(String::as_str));
+        }
+        Op::Write {
+            path,
+            owner,
+            group,
+            backup,
+            validate,
+            ..
+        } => {
+            all.push(path);
+            all.extend(owner.iter().chain(group).chain(backup).map(String::as_str));
+            all.extend(validate.iter().flat_map(|argv| command_strings(argv)));
+        }
+        Op::Exec(exec) => {
+            all.extend(command_strings(&exec.argv));
+            all.extend(exec.env.iter().flat_map(|(name, value)| [&**name, value]));
+            all.extend(exec.cwd.as_deref());
+        }
+    }
+    all
+}
+
+fn command_strings(argv: &[String]) -> Vec<&str> {
+    match argv {
+        [] => vec![""],
+        argv => argv.iter().map(String::as_str).collect(),
+    }
+}
+
+/// Why a step cannot be sent: a NUL byte fits into no shell and no path.
+fn refusal(strings: Vec<&str>) -> Option<String> {
+    if strings.first().is_none_or(|first| first.is_empty()) {
+        return Some("an empty path or command".to_owned());
+    }
+    let nul = strings.into_iter().find(|text| text.contains('\0'))?;
+    Some(format!("`{}` holds a NUL byte", nul.escape_debug()))
+}
+
+/// The script of a request, for the standard input of `sh`. `marker` is random for each call, letters and digits only.
+pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
+    let plan = Plan::of(request);
+    let has = |wanted: fn(&Unit) -> bool| plan.units.iter().any(wanted);
+    let ops = has(|unit| matches!(unit, Unit::Op(_)));
+    let facts = has(|unit| matches!(unit, Unit::Facts));
+    let executes = has(|unit| matches!(unit, Unit::Op(Op::Exec(_) | Op::Write { validate: Some(_), .. })));
+
+    let mut script = Script {
+        text: Vec::new(),
+        marker,
+    };
+    script.text.extend_from_slice(b"{\n");
+    script.functions(PEER);
+    if ops {
+        script.functions(OPS);
+    }
+    if facts {
+        script.functions(FACTS);
+    }
+    script.call("begin", [marker]);
+    script.call("need", needs(&plan));
+    if executes {
+        script.call("clock", [""; 0]);
+    }
+    script.call("umask", ["077"]);
+    if plan.units.iter().any(Unit::uses_files) {
+        script.call("temporaries", [""; 0]);
+    }
+    if plan.units.iter().any(Unit::limits_time) {
+        script.call("limits", [""; 0]);
+    }
+    if plan.units.iter().any(Unit::decodes) {
+        script.call("can_decode", [""; 0]);
+    }
+    let limit = request.op_limit_s.unwrap_or(0);
+    if ops {
+        script.line(&format!("op_limit={limit}"));
+    }
+    for unit in &plan.units {
+        if !script.unit(unit, limit) {
+            break;
+        }
+    }
+    script.line("finish");
+    script.text.extend_from_slice(b"exit\n}\n");
+    script.text
+}
+
+impl Unit<'_> {
+    fn uses_files(&self) -> bool {
+        match self {
+            Unit::Read { .. } | Unit::Exec { .. } | Unit::Facts | Unit::Tcp { .. } => true,
+            Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Put { .. } | Op::Write { validate: Some(_), .. }),
+            _ => false,
+        }
+    }
+
+    fn limits_time(&self) -> bool {
+        match self {
+            Unit::Exec { .. } | Unit::Facts | Unit::Tcp { .. } => true,
+            Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Write { validate: Some(_), .. }),
+            _ => false,
+        }
+    }
+
+    fn decodes(&self) -> bool {
+        matches!(
+            self,
+            Unit::Op(Op::Write { .. } | Op::Put { .. } | Op::Exec(Exec { stdin: Some(_), .. }))
+        )
+    }
+}
+
+/// The tools a plan cannot do without, once each.
+fn needs(plan: &Plan) -> Vec<&'static str> {
+    let mut all: Vec<&str> = plan
+        .units
+        .iter()
+        .flat_map(|unit| -> &[&str] {
+            match unit {
+                Unit::Stat { .. } => &["stat", "readlink"],
+                Unit::Read { .. } => &["head", "cat", "rm"],
+                Unit::Exec { .. } | Unit::Tcp { .. } => &["timeout", "head", "rm"],
+                Unit::Facts => &["timeout", "head", "stat", "date", "rm"],
+                Unit::Op(Op::Exec(_)) => &["timeout", "head", "rm", "date", "base64"],
+                Unit::Op(Op::Write { .. } | Op::Copy { .. }) => &[
+                    "base64",
+                    "cat",
+                    "chmod",
+                    "chown",
+                    "cp",
+                    "date",
+                    "head",
+                    "mv",
+                    "readlink",
+                    "rm",
+                    "sha256sum",
+                    "sync",
+                    "timeout",
+                ],
+                Unit::Op(Op::Put { .. }) => &["base64", "cat", "rm"],
+                Unit::Op(Op::MakeDir { .. }) => &["mkdir", "chmod", "chown"],
+                Unit::Op(Op::Link { .. }) => &["ln", "mv", "rm", "rmdir"],
+                Unit::Op(Op::Remove { .. }) => &["rm", "rmdir"],
+                Unit::Op(Op::Chmod { .. }) => &["chmod"],
+                Unit::Op(Op::Chown { .. }) => &["chown"],
+                Unit::Op(Op::Touch { .. }) => &["touch"],
+                Unit::Hash { .. } | Unit::Glob(_) | Unit::Refused { .. } => &[],
+            }
+        })
+        .copied()
+        .collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+struct Script<'a> {
+    text: Vec<u8>,
+    marker: &'a str,
+}
+
+impl Script<'_> {
+    fn line(&mut self, text: &str) {
+        self.text.extend_from_slice(text.as_bytes());
+        self.text.push(b'\n');
+    }
+
+    /// The functions of a file, without what only a reader needs.
+    fn functions(&mut self, source: &str) {
+        let lines = source.lines().map(str::trim_start);
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            self.line(line);
+        }
+    }
+
+    fn words<W: AsRef<str>>(&mut self, words: impl IntoIterator<Item = W>) {
+        for word in words {
+            self.text.push(b' ');
+            self.text.extend_from_slice(&quote(word.as_ref()));
+        }
+    }
+
+    fn call<W: AsRef<str>>(&mut self, function: &str, words: impl IntoIterator<Item = W>) {
+        self.text.extend_from_slice(function.as_bytes());
+        self.words(words);
+        self.text.push(b'\n');
+    }
+
+    /// A call that ends the script if it fails.
+    fn op<W: AsRef<str>>(&mut self, function: &str, words: impl IntoIterator<Item = W>, input: Option<&[u8]>) {
+        self.text.extend_from_slice(function.as_bytes());
+        self.words(words);
+        if let Some(input) = input {
+            self.text.extend_from_slice(format!(" <<'{}'", self.marker).as_bytes());
+            self.text.extend_from_slice(b" || finish\n");
+            // Short lines: some decoders read line by line.
+            let encoded = base64::engine::general_purpose::STANDARD.encode(input);
+            for line in encoded.as_bytes().chunks(1000) {
+                self.text.extend_from_slice(line);
+                self.text.push(b'\n');
+            }
+            self.line(self.marker);
+        } else {
+            self.text.extend_from_slice(b" || finish\n");
+        }
+    }
+
+    /// Whether the script goes on after it.
+    fn unit(&mut self, unit: &Unit, limit: u32) -> bool {
+        match unit {
+            Unit::Stat { follow, paths } => {
+                let follow = if *follow { "-L" } else { "--" };
+                self.call("stats", [follow].iter().chain(paths));
+            }
+            Unit::Read { max, paths } => {
+                // The limit is also the separator's.
+                let max = (*max).max(self.marker.len() as u64).to_string();
+                self.call("reads", [max.as_str()].iter().chain(paths));
+            }
+            Unit::Hash { algorithm, paths } => {
+                self.call(
+                    "hashes",
+                    [algorithm.tool(), &algorithm.of_nothing()].iter().chain(paths),
+                );
+            }
+            Unit::Glob(pattern) => {
+                self.text.extend_from_slice(b"globbed ");
+                self.text.extend_from_slice(&glob_word(pattern));
+                self.text.push(b'\n');
+            }
+            Unit::Exec { argv, timeout_s } => self.call("probe_exec", command(&timeout_s.to_string(), argv)),
+            Unit::Facts => self.line("facts"),
+            Unit::Tcp { host, port, timeout_s } => {
+                self.call("tcp", [&timeout_s.max(&1).to_string(), *host, &port.to_string()]);
+            }
+            Unit::Op(op) => self.one_op(op, limit),
+            Unit::Refused { op, .. } => return !op,
+        }
+        true
+    }
+
+    fn one_op(&mut self, op: &Op, limit: u32) {
+        match op {
+            Op::Write {
+                path,
+                content,
+                mode,
+                owner,
+                group,
+                guard,
+                backup,
+                validate,
+            } => {
+                let guard = guard_word(guard);
+                let (mode, owner) = (octal(*mode), owner_word(owner, group));
+                let backup = backup.as_deref().unwrap_or_default();
+                let fixed = [path, &*mode, &owner, guard, backup];
+                let validate = validate.iter().flatten().map(String::as_str);
+                self.op("op_write", fixed.into_iter().chain(validate), Some(content.as_bytes()));
+            }
+            Op::Put { path, content } => self.op("op_put", [path], Some(content.as_bytes())),
+            Op::MakeDir {
+                path,
+                mode,
+                owner,
+                group,
+                parents,
+            } => {
+                let (mode, owner) = (octal(*mode), owner_word(owner, group));
+                self.op("op_mkdir", [path, &*mode, &owner, yes(*parents)], None);
+            }
+            Op::Link {
+                path,
+                target,
+                hard,
+                force,
+            } => self.op("op_link", [path, &**target, yes(*hard), yes(*force)], None),
+            Op::Remove { path, recursive } => self.op("op_remove", [path, yes(*recursive)], None),
+            Op::Chmod { path, mode } => self.op("op_chmod", [path, &*octal(Some(*mode))], None),
+            Op::Chown {
+                path,
+                owner,
+                group,
+                follow,
+            } => self.op("op_chown", [path, &*owner_word(owner, group), yes(*follow)], None),
+            Op::Touch { path, atime, mtime } => {
+                let time = |time: &Option<i64>| time.map(|t| t.to_string()).unwrap_or_default();
+                self.op("op_touch", [path, &*time(atime), &time(mtime)], None);
+            }
+            Op::Copy { source, path, guard } => self.op("op_copy", [source, &**path, guard_word(guard)], None),
+            Op::Exec(exec) => self.exec(exec, limit),
+        }
+    }
+
+    fn exec(&mut self, exec: &Exec, limit: u32) {
+        // A shell cannot export every name; `env` can pass any.
+        let (plain, odd): (Vec<_>, Vec<_>) = exec.env.iter().partition(|(name, _)| is_identifier(name));
+        let ok: Vec<String> = exec.ok.iter().map(i32::to_string).collect();
+        let mut words = vec![
+            exec.timeout_s.unwrap_or(limit).to_string(),
+            exec.cwd.as_deref().map(rooted).unwrap_or_default(),
+            ok.join(" "),
+            yes(exec.stdin.is_some()).to_owned(),
+            plain.len().to_string(),
+        ];
+        words.extend(plain.into_iter().map(|(name, value)| format!("{name}={value}")));
+        if !odd.is_empty() {
+            words.push("env".to_owned());
+            words.extend(odd.into_iter().map(|(name, value)| format!("{name}={value}")));
+        }
+        words.extend(exec.argv.iter().cloned());
+        self.op("op_exec", words, exec.stdin.as_ref().map(|content| content.as_bytes()));
+    }
+}
+
+fn command<'a>(limit: &'a str, argv: &'a [String]) -> impl Iterator<Item = &'a str> {
+    std::iter::once(limit).chain(argv.iter().map(String::as_str))
+}
+
+fn yes(flag: bool) -> &'static str {
+    if flag { "yes" } else { "" }
+}
+
+fn octal(mode: Option<u32>) -> String {
+    mode.map(|mode| format!("{:04o}", mode & 0o7777)).unwrap_or_default()
+}
+
+/// `chown`'s word; empty where neither is given.
+fn owner_word(owner: &Option<String>, group: &Option<String>) -> String {
+    let owner = owner.as_deref().unwrap_or_default();
+    match group {
+        Some(group) => format!("{owner}:{group}"),
+        None => owner.to_owned(),
+    }
+}
+
+fn guard_word(guard: &Option<Guard>) -> &str {
+    match guard {
+        None => "",
+        Some(Guard::Absent) => "absent",
+        Some(Guard::Sha256(hash)) => hash,
+    }
+}
+
+/// A relative path that no tool takes for an option.
+fn rooted(path: &str) -> String {
+    if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("./{path}")
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+}
+
+/// One word of sh that means these bytes; the only place that quotes. A NUL cannot come here: [`Plan::of`] refuses it.
+pub(super) fn quote(text: &str) -> Vec<u8> {
+    match shlex::bytes::try_quote(text.as_bytes()) {
+        Ok(quoted) => quoted.into_owned(),
+        Err(_) => b"''".to_vec(),
+    }
+}
+
+/// A glob as a word: its metacharacters bare, all else quoted. A `[` that is not closed, and a backslash, mean themselves.
+fn glob_word(pattern: &str) -> Vec<u8> {
+    let mut word = Vec::new();
+    let mut rest = pattern;
+    while let Some(at) = rest.find(['*', '?', '[']) {
+        if at > 0 {
+            word.extend(quote(&rest[..at]));
+        }
+        let class = rest[at..].starts_with('[').then(|| class_end(&rest[at..]));
+        rest = match class {
+            None => {
+                word.push(rest.as_bytes()[at]);
+                &rest[at + 1..]
+            }
+            Some(None) => {
+                word.extend(quote("["));
+                &rest[at + 1..]
+            }
+            Some(Some(end)) => {
+                word.extend(class_word(&rest[at..at + end]));
+                &rest[at + end..]
+            }
+        };
+    }
+    if !rest.is_empty() || word.is_empty() {
+        word.extend(quote(rest));
+    }
+    word
+}
+
+/// Where the class that begins `text` ends: a `]` right after `[` or `[!` belongs to it.
+fn class_end(text: &str) -> Option<usize> {
+    let inner = if text.starts_with("[!") { 2 } else { 1 };
+    let first = text[inner..].chars().next()?.len_utf8();
+    text[inner + first..].find(']').map(|end| inner + first + end + 1)
+}
+
+fn class_word(class: &str) -> Vec<u8> {
+    let mut word = Vec::new();
+    for (at, c) in class.char_indices() {
+        let negates = c == '!' && at == 1;
+        let bare = c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | ',') || negates;
+        let bracket = at == 0 || at + 1 == class.len();
+        if bare || bracket {
+            word.push(c as u8);
+        } else {
+            word.extend(quote(c.encode_utf8(&mut [0; 4])));
+        }
+    }
+    word
+}

@@ -1,0 +1,104 @@
+//! The fleet of `--simulate`: fake hosts that look like fresh Debian 13 nodes, for trying a playbook without hosts,
+//! for golden transcripts and for measuring the engine.
+
+use super::fake::{FakeConnector, FakeHost, Node, Program};
+use crate::host::{Content, Exec, ExecResult};
+use serde_json::json;
+use std::sync::Arc;
+
+/// Hosts are made on first contact and are gone at the end of the run.
+pub fn fleet() -> FakeConnector {
+    FakeConnector::new(node, Arc::new(Debian))
+}
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "/etc/os-release",
+        "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\nID=debian\nVERSION_ID=\"13\"\n",
+    ),
+    ("/etc/security/limits.conf", "# /etc/security/limits.conf\n"),
+    ("/proc/sys/fs/file-max", "9223372036854775807\n"),
+    ("/proc/sys/fs/nr_open", "1073741816\n"),
+    ("/proc/sys/net/core/netdev_max_backlog", "1000\n"),
+    ("/proc/sys/net/core/rmem_max", "212992\n"),
+    ("/proc/sys/net/core/somaxconn", "4096\n"),
+    ("/proc/sys/net/core/wmem_max", "212992\n"),
+    ("/proc/sys/net/ipv4/tcp_fin_timeout", "60\n"),
+    ("/proc/sys/net/ipv4/tcp_keepalive_intvl", "75\n"),
+    ("/proc/sys/net/ipv4/tcp_keepalive_probes", "9\n"),
+    ("/proc/sys/net/ipv4/tcp_keepalive_time", "7200\n"),
+    ("/proc/sys/net/ipv4/tcp_max_syn_backlog", "1024\n"),
+    ("/proc/sys/net/ipv4/tcp_max_tw_buckets", "131072\n"),
+    ("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n"),
+    ("/proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t4194304\n"),
+    ("/proc/sys/vm/overcommit_memory", "0\n"),
+    ("/proc/sys/vm/swappiness", "60\n"),
+    ("/sys/devices/system/cpu/online", "0-3\n"),
+    ("/sys/devices/system/cpu/present", "0-3\n"),
+    (
+        "/sys/kernel/mm/transparent_hugepage/defrag",
+        "always defer defer+madvise [madvise] never\n",
+    ),
+    (
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+        "[always] madvise never\n",
+    ),
+];
+
+const DIRECTORIES: &[&str] = &[
+    "/etc/sysctl.d",
+    "/etc/security/limits.d",
+    "/etc/systemd/system",
+    "/etc/tmpfiles.d",
+    "/etc/udev/rules.d",
+    "/root",
+    "/tmp",
+    "/usr/lib/sysctl.d",
+    "/var/lib",
+];
+
+fn node(name: &str) -> FakeHost {
+    let mut host = FakeHost::with(FILES.iter().copied());
+    for directory in DIRECTORIES {
+        host.put(directory, Node::directory());
+    }
+    host.put("/etc/hostname", Node::file(format!("{name}\n")));
+    host.facts = json!({
+        "architecture": "x86_64", "distribution": "Debian", "distribution_version": "13",
+        "distribution_major_version": "13", "distribution_release": "trixie", "os_family": "Debian",
+        "kernel": "6.12.0", "system": "Linux", "hostname": name, "nodename": name, "fqdn": name, "domain": "",
+        "memtotal_mb": 8192, "memfree_mb": 6144, "swaptotal_mb": 1024, "swapfree_mb": 1024,
+        "processor_vcpus": 4, "processor_count": 1, "processor_cores": 4, "processor_nproc": 4,
+        "service_mgr": "systemd", "pkg_mgr": "apt", "virtualization_type": "kvm", "virtualization_role": "guest",
+        "interfaces": ["lo", "eth0"], "all_ipv4_addresses": ["192.0.2.10"], "all_ipv6_addresses": [],
+        "default_ipv4": {"address": "192.0.2.10", "interface": "eth0", "gateway": "192.0.2.1"}, "default_ipv6": {},
+        "mounts": [], "devices": {}, "env": {}, "user_id": "root", "user_uid": 0, "user_gid": 0, "user_dir": "/root",
+    });
+    host
+}
+
+/// Commands: `true` and `false` as they are, systemd with no units, everything else succeeds silently.
+struct Debian;
+
+impl Program for Debian {
+    fn run(&self, _: &mut FakeHost, command: &Exec, _: bool) -> ExecResult {
+        let text = |stdout: &str| ExecResult {
+            stdout: Content::from(stdout),
+            ..ExecResult::default()
+        };
+        match command.argv.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["false", ..] => ExecResult {
+                rc: 1,
+                ..ExecResult::default()
+            },
+            ["systemctl", "show", _, "--", unit] => text(&format!(
+                "Id={unit}\nNames={unit}\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nMainPID=0\nNeedDaemonReload=no\n"
+            )),
+            ["dpkg-query", ..] => ExecResult {
+                rc: 1,
+                ..ExecResult::default()
+            },
+            _ => ExecResult::default(),
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Other machines, through OpenSSH: its own master process for each host, multiplexed by the `openssh` crate.
+//!
+//! The master is started here and not by the crate, for two reasons: a user's own ssh arguments must reach it, and it must
+//! outlive the run (`ControlPersist`), so that the next run finds it warm. ssh reads the user's configuration, asks the
+//! agent and goes through jump hosts as it does from a terminal.
+
+use super::exchange::{Call, Heard};
+use super::{BoxFuture, CallError, CallErrorKind, Connection, Connector, Peer, Request, Response, SshTarget, Target};
+use openssh::{Session, Stdio};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::process::Command;
+
+/// A Unix socket's path has room for 108 bytes, of which ssh adds 17 while it makes one.
+const SOCKET_PATH_MAX: usize = 90;
+/// A master that lost its run ends by itself after this many seconds.
+const ORPHAN_S: u32 = 60;
+
+#[derive(Clone, Debug)]
+pub struct SshSettings {
+    /// The program, `ssh`.
+    pub ssh: PathBuf,
+    /// Where masters' sockets live; made with mode 0700.
+    pub control_dir: PathBuf,
+}
+
+impl SshSettings {
+    /// Sockets under `$XDG_RUNTIME_DIR`, else under `~/.cache`, else, where those are too long, under `/tmp`.
+    pub fn from_env() -> Self {
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(|dir| PathBuf::from(dir).join("rmqplay"));
+        let cache = std::env::var_os("HOME").map(|dir| PathBuf::from(dir).join(".cache/rmqplay/ssh"));
+        let fits = |dir: &PathBuf| dir.as_os_str().len() + 18 < SOCKET_PATH_MAX;
+        let usable = |dir: &PathBuf| fits(dir) && private_dir(dir).is_ok();
+        let shared = PathBuf::from(format!("/tmp/rmqplay-{}", own_uid()));
+        SshSettings {
+            ssh: PathBuf::from("ssh"),
+            control_dir: runtime.filter(usable).or(cache.filter(usable)).unwrap_or(shared),
+        }
+    }
+}
+
+/// Makes a directory that is ours alone, or finds that it is.
+fn private_dir(dir: &Path) -> std::io::Result<()> {
+    if let Some(above) = dir.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    let found = std::fs::symlink_metadata(dir)?;
+    match found.is_dir() && found.uid() == own_uid() && found.mode() & 0o077 == 0 {
+        true => Ok(()),
+        false => Err(std::io::Error::other(format!(
+            "{} is not a directory of ours alone",
+            dir.display()
+        ))),
+    }
+}
+
+fn own_uid() -> u32 {
+    std::fs::metadata("/proc/self").map_or(u32::MAX, |own| own.uid())
+}
+
+/// Makes peers over ssh.
+#[derive(Clone, Debug)]
+pub struct SshConnector(SshSettings);
+
+impl SshConnector {
+    pub fn new(settings: SshSettings) -> Self {
+        SshConnector(settings)
+    }
+}
+
+impl Connector for SshConnector {
+    fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Box<dyn Peer>, CallError>> {
+        Box::pin(async move {
+            let Connection::Ssh(ssh) = &target.connection else {
+                return Err(unreachable("not a host reached by ssh", String::new(), None));
+            };
+            let master = Master {
+                settings: self.0.clone(),
+                target: ssh.clone(),
+                timeout_s: target.connect_timeout_s.max(1),
+            };
+            master.ready().await?;
+            let peer: Box<dyn Peer> = Box::new(SshPeer { master });
+            Ok(peer)
+        })
+    }
+}
+
+/// The ssh process that holds the connection to one target.
+struct Master {
+    settings: SshSettings,
+    target: SshTarget,
+    timeout_s: u32,
+}
+
+impl Master {
+    /// One socket for each way of reaching a host.
+    fn socket(&self) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        self.target.hash(&mut hasher);
+        self.settings.control_dir.join(format!("{:016x}", hasher.finish()))
+    }
+
+    fn session(&self) -> Session {
+        Session::resume_mux(self.socket().into_boxed_path(), None)
+    }
+
+    /// Finds a live master, or starts one. Two runs, or two names of one host, do not start two.
+    async fn ready(&self) -> Result<(), CallError> {
+        if self.is_alive().await {
+            return Ok(());
+        }
+        private_dir(&self.settings.control_dir)
+            .map_err(|error| unreachable("no place for ssh's control socket", error.to_string(), None))?;
+        let _turn = self.turn().await;
+        if self.is_alive().await {
+            return Ok(());
+        }
+        // A socket that nobody listens on would keep ssh from making its own.
+        let _ = std::fs::remove_file(self.socket());
+        self.start().await
+    }
+
+    async fn is_alive(&self) -> bool {
+        let check = async { self.session().check().await.is_ok() };
+        self.socket().exists()
+            && tokio::time::timeout(Duration::from_secs(5), check)
+                .await
+                .unwrap_or(false)
+    }
+
+    /// The lock under which a master is started.
+    async fn turn(&self) -> Option<std::fs::File> {
+        let path = self.socket().with_extension("lock");
+        let file = std::fs::File::create(path).ok()?;
+        tokio::task::spawn_blocking(move || file.lock().ok().map(|()| file))
+            .await
+            .ok()
+            .flatten()
+    }
+
+    async fn start(&self) -> Result<(), CallError> {
+        // A file and not a pipe: the master keeps it open for as long as it lives.
+        let words = tempfile::tempfile().and_then(|file| Ok((file.try_clone()?, file)));
+        let (stderr, mut words) =
+            words.map_err(|error| unreachable("no temporary file for ssh's words", error.to_string(), None))?;
+        let mut ssh = self.command();
+        ssh.stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(stderr)
+            .kill_on_drop(true);
+        let mut child = ssh.spawn().map_err(|error| {
+            unreachable(
+                "cannot run `ssh`",
+                error.to_string(),
+                Some("install an OpenSSH client".to_owned()),
+            )
+        })?;
+        // ssh's own limit is for each step of each hop; this one is for a server that stops in between.
+        let limit = Duration::from_secs(u64::from(self.timeout_s) * 2 + 5);
+        let ended = tokio::time::timeout(limit, child.wait()).await;
+        let mut said = || {
+            use std::io::{Read as _, Seek as _};
+            let mut said = Vec::new();
+            let _ = words.rewind().and_then(|()| words.read_to_end(&mut said));
+            String::from_utf8_lossy(&said).trim().to_owned()
+        };
+        match ended {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(_) => Err(classify(&self.target, said())),
+            Err(_) => {
+                let message = format!("no connection within {} s", limit.as_secs());
+                let help = "raise the limit with `--timeout`, or see what `ssh -v` waits for".to_owned();
+                Err(unreachable(message, said(), Some(help)))
+            }
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut ssh = Command::new(&self.settings.ssh);
+        let target = &self.target;
+        ssh.args(["-M", "-N", "-f", "-T", "-S"]).arg(self.socket());
+        let mut option = |option: String| {
+            ssh.arg("-o").arg(option);
+        };
+        // The first of two settings wins for ssh: what we rely on, then the user's arguments, then our defaults.
+        option("BatchMode=yes".to_owned());
+        option("ClearAllForwardings=yes".to_owned());
+        option(format!(
+            "ControlPersist={}",
+            if target.persist_s == 0 {
+                ORPHAN_S
+            } else {
+                target.persist_s
+            }
+        ));
+        ssh.args(&target.args);
+        let mut option = |option: String| {
+            ssh.arg("-o").arg(option);
+        };
+        let strict = if target.accept_any_host_key { "no" } else { "yes" };
+        option(format!("StrictHostKeyChecking={strict}"));
+        if target.accept_any_host_key {
+            option("UserKnownHostsFile=/dev/null".to_owned());
+        }
+        option(format!("ConnectTimeout={}", self.timeout_s));
+        option("ServerAliveInterval=5".to_owned());
+        option("ServerAliveCountMax=3".to_owned());
+        if let Some(port) = target.port {
+            ssh.args(["-p", &port.to_string()]);
+        }
+        if let Some(user) = &target.user {
+            ssh.args(["-l", user]);
+        }
+        if let Some(key) = &target.private_key_file {
+            ssh.args(["-i", key]);
+        }
+        ssh.arg("--").arg(&target.address);
+        ssh
+    }
+}
+
+struct SshPeer {
+    master: Master,
+}
+
+impl Peer for SshPeer {
+    fn call<'a>(&'a mut self, request: &'a Request) -> BoxFuture<'a, Result<Response, CallError>> {
+        Box::pin(async move {
+            let call = Call::new(request)?;
+            // Idle for longer than it persists, it has ended: nothing was sent yet, so another may be started.
+            let session = self.master.session();
+            let mut shell = match self.open(&session).await {
+                Ok(shell) => shell,
+                Err(_) => {
+                    self.master.ready().await?;
+                    self.open(&session).await.map_err(|error| {
+                        let said = chain(&error);
+                        unreachable("the connection does not take a session", said, Some(many_sessions()))
+                    })?
+                }
+            };
+            let streams = (shell.stdin().take(), shell.stdout().take(), shell.stderr().take());
+            let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
+                return Err(unreachable("the session has no streams", String::new(), None));
+            };
+            let heard = call.run(stdin, stdout, stderr).await;
+            let alive = self.master.is_alive().await || heard.silent;
+            call.response(heard, |heard| match (call.began(heard), alive) {
+                (false, true) => no_shell(heard),
+                (began, _) => cut(heard, began),
+            })
+        })
+    }
+
+    fn close<'a>(&'a mut self) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if self.master.target.persist_s == 0 {
+                let _ = self.master.session().close().await;
+            }
+        })
+    }
+}
+
+impl SshPeer {
+    async fn open<'s>(&self, session: &'s Session) -> Result<openssh::Child<&'s Session>, openssh::Error> {
+        // The login shell may be any; all understand this.
+        let mut command = session.raw_command("exec /bin/sh");
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().await
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn many_sessions() -> String {
+    "the server's `MaxSessions` may be reached".to_owned()
+}
+
+fn unreachable(message: impl Into<String>, said: String, help: Option<String>) -> CallError {
+    CallError {
+        kind: CallErrorKind::Connect,
+        message: message.into(),
+        said,
+        help,
+    }
+}
+
+fn no_shell(heard: &Heard) -> CallError {
+    let mut said = heard.said.clone();
+    if said.is_empty() {
+        said = String::from_utf8_lossy(&heard.answer[..heard.answer.len().min(1000)])
+            .trim()
+            .to_owned();
+    }
+    CallError {
+        kind: CallErrorKind::Shell,
+        message: "the host's login does not run `/bin/sh`".to_owned(),
+        said,
+        help: Some(
+            "the user needs a login shell that runs commands; see what `ssh HOST exec /bin/sh -c true` says".to_owned(),
+        ),
+    }
+}
+
+fn cut(heard: &Heard, began: bool) -> CallError {
+    let what = match began {
+        true => "in mid-call: what was sent may or may not have been done",
+        false => "before the host began to answer",
+    };
+    CallError {
+        kind: CallErrorKind::Lost,
+        message: format!("the connection was lost {what}"),
+        said: heard.said.clone(),
+        help: None,
+    }
+}
+
+/// What ssh's own words mean; they are OpenSSH's, in English whatever the locale.
+fn classify(target: &SshTarget, said: String) -> CallError {
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let at = match &target.user {
+        Some(user) => format!("{user}@{}", target.address),
+        None => target.address.clone(),
+    };
+    let port = target.port.map(|port| format!("-p {port} ")).unwrap_or_default();
+    let try_it = format!("try it: ssh -o BatchMode=yes {port}{at} true");
+    let (kind, message, help) = if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]) {
+        let name = match target.port {
+            Some(port) if port != 22 => format!("[{}]:{port}", target.address),
+            _ => target.address.clone(),
+        };
+        let help = format!("if the host was set up anew: ssh-keygen -R '{name}', then make its new key known");
+        (CallErrorKind::HostKey, "the host key has changed", help)
+    } else if has(&[
+        "Host key verification failed",
+        "No matching host key",
+        "host key is known for",
+    ]) {
+        let help = format!(
+            "compare its fingerprint and make it known: ssh-keyscan {port}{} >> ~/.ssh/known_hosts; or trust any key: \
+             `ansible_host_key_checking: false`",
+            target.address
+        );
+        (CallErrorKind::HostKey, "the host key is not known", help)
+    } else if has(&["Permission denied", "Too many authentication failures"]) {
+        (
+            CallErrorKind::Connect,
+            "permission denied",
+            format!("check user and key: ssh -o BatchMode=yes {port}{at} true"),
+        )
+    } else if has(&["Connection refused"]) {
+        let help = "is sshd running there, on this port, and does a firewall let it through?".to_owned();
+        (CallErrorKind::Connect, "connection refused", help)
+    } else if has(&["Could not resolve hostname"]) {
+        let help = "check the name, or give the address as `ansible_host`".to_owned();
+        (CallErrorKind::Connect, "the host name cannot be resolved", help)
+    } else if has(&["timed out", "Timeout, server"]) {
+        let help = "is the host up? the limit is `--timeout`".to_owned();
+        (CallErrorKind::Connect, "timed out", help)
+    } else if has(&["No route to host", "Network is unreachable"]) {
+        (CallErrorKind::Connect, "no route to the host", try_it)
+    } else if has(&[
+        "Connection closed by",
+        "Connection reset by",
+        "kex_exchange_identification",
+    ]) {
+        let help = "the server ended it: too many connections at once (`MaxStartups`), or not an ssh port".to_owned();
+        (CallErrorKind::Connect, "the host closed the connection", help)
+    } else if has(&[
+        "Bad configuration option",
+        "unknown option",
+        "Bad owner or permissions",
+        "command-line line 0",
+        "usage: ssh",
+    ]) {
+        let help = "check ~/.ssh/config and `ansible_ssh_common_args`".to_owned();
+        (CallErrorKind::Connect, "ssh does not accept its configuration", help)
+    } else {
+        (CallErrorKind::Connect, "ssh cannot connect", try_it)
+    };
+    CallError {
+        kind,
+        message: message.to_owned(),
+        said,
+        help: Some(help),
+    }
+}

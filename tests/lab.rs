@@ -1,0 +1,55 @@
+//! Real nodes: booted once for all tests that want the same ones, taken down after the last. Needs root on Debian or
+//! Ubuntu; the first run builds the images (a minute each), every other one takes them from the cache.
+//!
+//! A test that changes the nodes leaves them as it found them, or asks for nodes of another kind.
+
+#[path = "lab/bare.rs"]
+mod bare;
+#[path = "lab/booted.rs"]
+mod booted;
+#[path = "lab/faults.rs"]
+mod faults;
+#[path = "lab/lifecycle.rs"]
+mod lifecycle;
+#[path = "lab/nodes.rs"]
+mod nodes;
+
+use libtest_mimic::{Arguments, Trial};
+use std::process::ExitCode;
+
+macro_rules! tests {
+    ($($test:path),+ $(,)?) => {
+        vec![$(Trial::test(stringify!($test), || { $test(); Ok(()) })),+]
+    };
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // There is one lab.
+    arguments.test_threads = Some(1);
+    // In this order, as each change of the kind of nodes is a boot.
+    let tests = tests![
+        bare::has_neither_rabbitmq_nor_python,
+        faults::link,
+        faults::sshd,
+        faults::power,
+        faults::reboot,
+        faults::disk,
+        faults::hung_host,
+        lifecycle::up_again_keeps_what_runs,
+        lifecycle::up_grows_and_shrinks,
+        lifecycle::up_boots_what_is_switched_off,
+        lifecycle::up_refuses_another_release,
+        lifecycle::down_leaves_nothing,
+        lifecycle::down_after_an_interrupted_up,
+        lifecycle::up_after_a_reboot_of_the_machine,
+        nodes::are_machines_of_their_own,
+        nodes::reach_each_other_by_name,
+        nodes::run_rabbitmq_on_a_disk_of_their_own,
+        nodes::let_users_become_root,
+        nodes::host_keys_are_strict,
+    ];
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    booted::take_down();
+    conclusion.exit_code()
+}
