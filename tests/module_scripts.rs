@@ -1,6 +1,8 @@
 //! The scripts of modules on this machine, under each shell and with busybox's tools alone: what they print must be
 //! what the modules read.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use rmqplay::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Probe, Stat, Status};
 use rmqplay::modules::{Action, ArgError, Change, Decision, Failure, Kind, Prepare, Report, Seen, coerce, find};
 use rmqplay::template::FileOptions;
