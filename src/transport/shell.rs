@@ -690,7 +690,7 @@ mod tests {
         assert_eq!(word("a b*"), "'a b'*");
         assert_eq!(word("$(id)?"), "'$(id)'?");
         assert_eq!(word("[a-c]x"), "[a-c]x");
-        assert_eq!(word("[!]a]"), "[!']'a]");
+        assert_eq!(word("[!]a]"), "[!]a]");
         assert_eq!(word("[open"), "'['open");
         assert_eq!(word(""), "''");
     }
