@@ -676,3 +676,31 @@ fn a_handler_that_has_run_is_struck_off_in_the_same_message() {
     // One look and three changes.
     assert_eq!(round_trips(&told, "a"), 4);
 }
+
+#[test]
+fn what_is_made_of_a_no_log_result_is_hidden_too() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  vars: {ansible_become_password: s3cr3t-too}
+  tasks:
+    - {name: hidden, command: {argv: [noop, s3cr3t]}, no_log: true, register: r}
+    - {name: shown by status only, debug: {var: r}}
+    - {name: copied, set_fact: {again: '{{ r.cmd }}', other: 1}}
+    - {name: '{{ again }}', copy: {dest: /f/0, content: '{{ again }}'}}
+    - {name: of another, debug: {msg: \"{{ hostvars['a'].again }}\"}}
+    - {name: password, debug: {msg: '{{ ansible_become_password }}'}}
+    - {name: open, debug: {msg: '{{ inventory_hostname }}'}, when: r.rc == 0}
+",
+        "a\nb\n",
+    )
+    .run(fleet());
+    let text = serde_json::to_string(&told.events).unwrap();
+    assert!(!text.contains("s3cr3t"), "{text}");
+    let last = told.results("a").pop().unwrap().1;
+    assert_eq!(
+        last.value["msg"], "a",
+        "a condition on a secret hides nothing: {last:?}"
+    );
+}

@@ -17,7 +17,7 @@ use crate::engine::ledger;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Produced, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Produced, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
 use crate::language::Task;
@@ -965,6 +965,7 @@ impl HostRun {
         let notify = self.notifies(&task, &scope);
 
         let value = Arc::new(Value::Object(summary.value.clone()));
+        let no_log = no_log || scope.tainted.get();
         if let Some(name) = &task.register {
             let stored = match &summary.unknown {
                 Some(why) => Err(format!("`{name}` {why}")),
@@ -987,7 +988,13 @@ impl HostRun {
         for (name, set) in &summary.set {
             let set = Arc::new(set.clone());
             self.produced.set(name, Ok(set.clone()));
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
             world.board.publish(&self.name, &pos, name, &set);
+        }
+        if no_log {
+            world.board.hide(&self.name, &self.produced.secret);
         }
         if summary.status == TaskStatus::Changed || (summary.unknown.is_some() && !notify.is_empty()) {
             for name in &notify {
@@ -1306,9 +1313,11 @@ impl HostRun {
     fn announce(&self, task: &Arc<Task>, pos: &Pos, scope: &Arc<TaskScope>, world: &mut World<'_>) {
         let evaluation = self.evaluation(scope.clone());
         let own = match &task.name {
-            Some(name) => evaluation
-                .text(name)
-                .unwrap_or_else(|_| name.as_str().unwrap_or_default().to_owned()),
+            Some(name) => {
+                let raw = || name.as_str().unwrap_or_default().to_owned();
+                let text = evaluation.text(name).unwrap_or_else(|_| raw());
+                if scope.tainted.get() { raw() } else { text }
+            }
             None => task.module.to_owned(),
         };
         let name = match &task.role {
@@ -1366,6 +1375,7 @@ pub fn scope(
             .cloned()
             .collect()
     });
+    let tainted = Taint::default();
     TaskScope {
         host: layers.clone(),
         produced,
@@ -1377,7 +1387,9 @@ pub fn scope(
             board: board.clone(),
             pos: pos.clone(),
             wait: Arc::default(),
+            tainted: tainted.clone(),
         }),
+        tainted,
     }
 }
 
