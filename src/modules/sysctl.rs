@@ -26,7 +26,8 @@ normalised. No other key of the file is loaded, so a foreign line cannot make th
 The task looks at every file that `systemd-sysctl` reads at boot (`/etc`, `/run`, `/usr/local/lib` and `/usr/lib`, each \
 `sysctl.d/*.conf`, by file name) and warns if another one wins.
 
-A key that this kernel does not have (a container, a module not loaded) is a warning: the file is written, nothing is set live.
+A key that this kernel does not have (a module not loaded), or lets nobody change (in a container, some are the host's), is \
+a warning: the file is written, nothing is set live.
 
 Differences from Ansible: the default file is rmqplay's own; `reload: true` sets the named keys instead of loading the whole \
 file; `state: absent` takes out the line and leaves the live value alone.",
@@ -280,7 +281,7 @@ impl Action for Sysctl {
     fn probes(&self) -> Vec<Probe> {
         let mut probes = vec![Probe::read(&self.file), boot_probe()];
         probes.extend(self.link_probe());
-        probes.extend(self.settings.iter().map(|s| Probe::read(live_path(&s.path))));
+        probes.extend(self.settings.iter().flat_map(|s| look(&s.path)));
         probes
     }
 
@@ -336,6 +337,12 @@ impl Action for Sysctl {
             }
             match &live {
                 None if !self.ignore_missing => report = report.warn(missing(&setting.name, &setting.path)),
+                Some(live) if self.live && *live != target && read_only(seen, &setting.path)? => {
+                    report = report.warn(format!(
+                        "`{}` is {live} and cannot be changed on this system (in a container it is the host's); it is not set live",
+                        setting.name
+                    ));
+                }
                 Some(live) if self.live && *live != target => {
                     if let Some(why) = lowers(&setting.path, live, &target) {
                         report = report.warn(format!(
@@ -400,6 +407,17 @@ fn live_path(path: &str) -> String {
     format!("/proc/sys/{path}")
 }
 
+/// The value, and whether it can be written.
+fn look(path: &str) -> [Probe; 2] {
+    [Probe::read(live_path(path)), Probe::stat(live_path(path))]
+}
+
+/// Settings of the machine that a network namespace only sees (`net.core.rmem_max` on newer kernels) have no write
+/// bit there, and root's privileges do not count: `proc_sys_permission` in the kernel's `fs/proc/proc_sysctl.c`.
+fn read_only(seen: &Seen<'_>, path: &str) -> Result<bool, Stop> {
+    Ok(seen.stat(&live_path(path))?.is_some_and(|s| s.mode & 0o222 == 0))
+}
+
 fn missing(name: &str, path: &str) -> String {
     let text = format!("this kernel has no `{name}`; it is not set live");
     let dotted = path.replace('/', ".");
@@ -456,6 +474,6 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
     };
     let file = args.get("sysctl_file").and_then(Value::as_str).unwrap_or(DEFAULT_FILE);
     let mut probes = vec![Probe::read(file), boot_probe()];
-    probes.extend(names.iter().map(|n| Probe::read(live_path(&key_path(n)))));
+    probes.extend(names.iter().flat_map(|n| look(&key_path(n))));
     probes
 }
