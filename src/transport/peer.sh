@@ -340,7 +340,9 @@ run_watched() {
   watch=$!
   wait "$child"
   rc=$?
+  # Its group, and itself should it not have made one yet: it must not fire at a process id that is used again.
   kill -KILL -- "-$watch" 2>/dev/null
+  kill -KILL "$watch" 2>/dev/null
   [ -e "$T.late" ] || exit "$rc"
   kill -KILL -- "-$child" 2>/dev/null
   rm -f -- "$T.late"
