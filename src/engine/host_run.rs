@@ -278,11 +278,35 @@ impl HostRun {
         self.facts_pending
     }
 
-    /// Stops here: nothing further is begun on this host in this play.
-    pub fn end(&mut self) {
+    /// Stops here: nothing further is begun on this host in this play, and what was done is told.
+    pub fn stop(&mut self, world: &mut World<'_>) {
+        if self.state != State::Running {
+            return;
+        }
+        if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
+            let outcome = lost_outcome(None);
+            self.settle_final(outcome, world);
+        } else if self.current.as_ref().is_some_and(|r| matches!(r.item.stage, Stage::Looking(_))) {
+            // The answer is here, with what is to be looked at again.
+            self.work(world);
+        }
+        if self.current.as_ref().is_some_and(|r| !r.results.is_empty()) {
+            self.finish_task(world);
+        }
         self.current = None;
-        self.walk.end();
-        self.state = State::Done;
+        if self.state == State::Running {
+            self.walk.end();
+            self.state = State::Done;
+        }
+    }
+
+    /// What to tell when nobody waits for the answer any more.
+    pub fn abandoned(&self) -> Option<Out> {
+        self.in_flight.as_ref().filter(|f| f.ops > 0)?;
+        Some(Out::Warning {
+            pos: self.current.as_ref().map(|run| run.pos.clone()),
+            text: "stopped while it ran: it may or may not have been done".to_owned(),
+        })
     }
 
     /// Where the host stands; `None` when it is through.
@@ -819,15 +843,7 @@ impl HostRun {
                         run.item.lost = Some(change);
                     } else {
                         run.item.action = None;
-                        let failure =
-                            Failure::new("the connection was lost while it ran: it may or may not have been done")
-                                .help("look at the host before running it again");
-                        let mut outcome = ItemOutcome::failed(failure);
-                        if let Some(failed) = &mut outcome.failure {
-                            failed.code = Code::LOST.0.to_owned();
-                            failed.notes.extend(said(&error.said));
-                        }
-                        self.settle_final(outcome, world);
+                        self.settle_final(lost_outcome(Some(&error)), world);
                     }
                 }
             }
@@ -1345,6 +1361,18 @@ impl Work {
     fn failed(failure: Failure) -> Work {
         Work::Item(Box::new(ItemOutcome::failed(failure)))
     }
+}
+
+/// An op was sent, and nobody knows what came of it.
+fn lost_outcome(error: Option<&CallError>) -> ItemOutcome {
+    let failure = Failure::new("the connection was lost while it ran: it may or may not have been done")
+        .help("look at the host before running it again");
+    let mut outcome = ItemOutcome::failed(failure);
+    if let Some(failed) = &mut outcome.failure {
+        failed.code = Code::LOST.0.to_owned();
+        failed.notes.extend(error.iter().flat_map(|e| said(&e.said)));
+    }
+    outcome
 }
 
 fn said(text: &str) -> Vec<String> {
