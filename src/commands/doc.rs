@@ -3,7 +3,7 @@
 use super::Session;
 use crate::cli::{DocArgs, DocFormat, Exit};
 use crate::diagnostic::{Code, Diagnostic, similar_name};
-use crate::modules::{ArgKind, ArgSpec, Kind, ModuleSpec, REGISTRY, find};
+use crate::modules::{ArgKind, ArgSpec, HEADINGS, ModuleSpec, REGISTRY, find};
 use crate::report::style::{Palette, pad, paint, width};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -45,54 +45,16 @@ fn document(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// What a module is there for, as far as its specification tells.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Group {
-    Settings,
-    Acts,
-    Control,
-}
-
-impl Group {
-    const ALL: [Group; 3] = [Group::Settings, Group::Acts, Group::Control];
-
-    fn of(module: &ModuleSpec) -> Group {
-        match module.kind {
-            Kind::Control => Group::Control,
-            Kind::Host(_) if module.local => Group::Settings,
-            Kind::Host(_) => Group::Acts,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Group::Settings => "Settings and files of a host",
-            Group::Acts => "Commands, packages, services and checks",
-            Group::Control => "Control of the play",
-        }
-    }
-}
-
 fn list(modules: &[&ModuleSpec], palette: &Palette) -> String {
     let columns = modules.iter().map(|m| width(m.name)).max().unwrap_or(0) + 2;
     let mut out = String::new();
-    for group in Group::ALL {
-        let mut members = modules.iter().filter(|m| Group::of(m) == group).peekable();
-        if members.peek().is_none() {
-            continue;
+    for module in modules {
+        if let Some((_, heading)) = HEADINGS.iter().find(|(first, _)| *first == module.name) {
+            let gap = if out.is_empty() { "" } else { "\n" };
+            let _ = writeln!(out, "{gap}{}", paint(palette.title, heading));
         }
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        let _ = writeln!(out, "{}", paint(palette.title, group.title()));
-        for module in members {
-            let _ = writeln!(
-                out,
-                "  {}{}",
-                paint(palette.ok, &pad(module.name, columns)),
-                module.summary
-            );
-        }
+        let name = pad(module.name, columns);
+        let _ = writeln!(out, "  {}{}", paint(palette.ok, &name), module.summary);
     }
     let _ = writeln!(out, "\n`rmqplay doc MODULE` tells more about one.");
     out
@@ -292,7 +254,7 @@ mod tests {
         returns: &[("value", "What the knob says"), ("previous", "What it said")],
         examples: "- name: turn it\n  knob:\n    name: volume\n\n- knob: balance\n",
         local: true,
-        kind: Kind::Control,
+        kind: crate::modules::Kind::Control,
         ahead: crate::modules::no_guess,
     };
 
@@ -353,13 +315,12 @@ mod tests {
 
     #[test]
     fn the_list_is_grouped_and_complete() {
-        assert_snapshot!(list(&[&SPEC], &Palette::default()), @r"
-        Control of the play
-          knob  Turns a knob
-
-        `rmqplay doc MODULE` tells more about one.
-        ");
         let all = list(REGISTRY, &Palette::default());
+        for (first, heading) in HEADINGS {
+            let name = format!("\n  {first} ");
+            assert!(all.contains(&format!("{heading}{name}")), "{heading}: {all}");
+        }
+        assert!(all.starts_with(HEADINGS[0].1));
         for module in REGISTRY {
             assert_eq!(
                 all.lines()

@@ -2,7 +2,7 @@
 
 use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Work};
 use crate::commands::config::Config;
-use crate::commands::{Disk, Session, extra_vars};
+use crate::commands::{Session, extra_vars};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::event::{Event, Mode};
 use crate::engine::run::{Reach, Run};
@@ -13,7 +13,7 @@ use crate::language::{self, Files};
 use crate::report::{Reporter as _, Tally, prompt};
 use crate::template::{self, Templar};
 use crate::transport::{self, Connector, Secret};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -42,48 +42,6 @@ enum Prepared {
     Run(Box<Run>),
 }
 
-/// The files of the disk, and the playbook made of `rmqplay run`.
-struct WithText {
-    path: &'static str,
-    text: String,
-}
-
-const COMMAND_LINE: &str = "<command line>";
-
-impl Files for WithText {
-    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
-        if path == self.path {
-            Ok(self.text.clone().into_bytes())
-        } else {
-            Disk.read(path)
-        }
-    }
-    fn exists(&self, path: &str) -> bool {
-        path == self.path || Disk.exists(path)
-    }
-    fn is_dir(&self, path: &str) -> bool {
-        path != self.path && Disk.is_dir(path)
-    }
-    fn mode(&self, path: &str) -> io::Result<u32> {
-        Disk.mode(path)
-    }
-    fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        Disk.list(path)
-    }
-    fn absolute(&self, path: &str) -> String {
-        Disk.absolute(path)
-    }
-    fn env(&self, name: &str) -> Option<String> {
-        Disk.env(name)
-    }
-    fn pipe(&self, command: &str) -> io::Result<Vec<u8>> {
-        Disk.pipe(command)
-    }
-    fn create(&self, path: &str, content: &[u8]) -> io::Result<()> {
-        Disk.create(path, content)
-    }
-}
-
 fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Diagnostic>> {
     let mut problems = Vec::new();
     // All mistakes of all files in one run: nothing here stops at the first.
@@ -95,25 +53,25 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
         &session.sources,
         &mut problems,
     ));
-    let (files, paths): (Arc<dyn Files>, Vec<String>) = match &options.work {
-        Work::Playbooks(paths) => (Arc::new(Disk), paths.clone()),
-        Work::Module { pattern, module, args } => {
-            let args = serde_json::from_str::<Value>(args)
-                .ok()
-                .filter(Value::is_object)
-                .unwrap_or_else(|| json!(args));
-            let task = json!({module.as_str(): args});
-            let play = json!([{"hosts": pattern, "gather_facts": false, "tasks": [task]}]);
-            (
-                Arc::new(WithText {
-                    path: COMMAND_LINE,
-                    text: play.to_string(),
-                }),
-                vec![COMMAND_LINE.to_owned()],
-            )
-        }
+    let files: Arc<dyn Files> = Arc::new(session.files);
+    let ((program, mut diagnostics), paths) = match &options.work {
+        Work::Playbooks(paths) => (
+            language::load(paths, &*files, &session.sources, &options.roles_path),
+            paths.clone(),
+        ),
+        Work::Module { pattern, module, args } => (
+            language::adhoc(pattern, module, args, &*files, &session.sources),
+            Vec::new(),
+        ),
     };
-    let (program, diagnostics) = language::load(&paths, &*files, &session.sources, &options.roles_path);
+    let now = jiff::Timestamp::now();
+    let seed: u64 = rand::random();
+    let settings = template::Settings {
+        seed,
+        clock: Arc::new(jiff::Zoned::now),
+    };
+    let templar = Templar::new(files.clone(), session.sources.clone(), settings);
+    diagnostics.extend(templar.check_program(&program));
     let broken = diagnostics.iter().any(Diagnostic::is_error);
     if broken {
         problems.extend(diagnostics);
@@ -147,13 +105,6 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
         PasswordSource::Ask => Some(prompt::secret("BECOME password").map_err(|e| password_error(&e))?),
         PasswordSource::File(path) => Some(password_file(session, path)?),
     };
-    let now = jiff::Timestamp::now();
-    let seed: u64 = rand::random();
-    let settings = template::Settings {
-        seed,
-        clock: Arc::new(jiff::Zoned::now),
-    };
-    let templar = Templar::new(files.clone(), session.sources.clone(), settings);
     let shared = Shared {
         templar,
         files,

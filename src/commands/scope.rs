@@ -60,6 +60,7 @@ pub fn of(
         produced: Produced::default(),
         chain: Vec::new(),
         role: None,
+        search: Arc::default(),
         local: Arc::new(
             local
                 .iter()
@@ -70,7 +71,9 @@ pub fn of(
             board,
             pos: Pos::default(),
             wait: Arc::default(),
+            tainted: Default::default(),
         }),
+        tainted: Default::default(),
     })
 }
 

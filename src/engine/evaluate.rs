@@ -99,7 +99,10 @@ impl Evaluation<'_> {
         if let Yaml::Bool(value) = node.yaml {
             return Ok(value);
         }
-        Ok(self.shared().templar.condition(node, &self.dyn_scope())?)
+        Ok(self
+            .scope
+            .tainted
+            .without(|| self.shared().templar.condition(node, &self.dyn_scope()))?)
     }
 
     /// All must hold; the first that does not is returned.
@@ -157,6 +160,11 @@ impl Evaluation<'_> {
 
     /// Whom to become, from variables, keywords and options (in that order of strength).
     pub fn run_as(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
+        // Whom a task runs as shows nothing of the password.
+        self.scope.tainted.clone().without(|| self.run_as_(task))
+    }
+
+    fn run_as_(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
         let options = &self.shared().options;
         let variable = |names: &[&str]| -> Result<Option<Value>, Trouble> {
             for name in names {
@@ -432,7 +440,7 @@ impl Context<'_> {
 
 /// The directories a task's relative paths start from, first to last: its role, that role's tasks, the directory
 /// of its file, the playbook's.
-fn search_directories(task: &Task, playbook: &str) -> Vec<String> {
+pub fn search_directories(task: &Task, playbook: &str) -> Vec<String> {
     let directory = |path: &str| match path.rsplit_once('/') {
         Some(("", _)) => "/".to_owned(),
         Some((directory, _)) => directory.to_owned(),
@@ -526,7 +534,7 @@ impl Prepare for Context<'_> {
             local: Arc::new(local),
             ..(*self.evaluation.scope).clone()
         });
-        let search = search_directories(self.task, &self.evaluation.play.play.path);
+        let search = self.evaluation.scope.search.clone();
         shared
             .templar
             .file(&path, &text, options, &search, &scope)

@@ -283,10 +283,8 @@ impl Attributes {
 
     /// The mode wanted of something that exists; `None`: any.
     pub fn mode_from(&self, stat: &Stat) -> Option<u32> {
-        (stat.kind != FileKind::Link)
-            .then(|| self.mode.as_ref())
-            .flatten()
-            .map(|m| m.apply(stat.mode, stat.kind == FileKind::Directory))
+        let mode = self.mode.as_ref().filter(|_| stat.kind != FileKind::Link)?;
+        Some(mode.apply(stat.mode, stat.kind == FileKind::Directory))
     }
 
     /// The mode of something that does not exist yet; `None`: as new things get it.

@@ -323,7 +323,7 @@ impl FileContent {
                 step.then_report(self.writing.write(path, Before::Absent, &self.content, seen)?);
                 return Ok(step);
             }
-            Found::Some { stat, target } => (stat, target),
+            Found::Some { stat, target } => (stat, target.map(|t| *t)),
         };
         if !self.force {
             let report = Report::new().msg("file already exists");
@@ -455,7 +455,7 @@ enum Found {
         /// Of the path itself.
         stat: Stat,
         /// Symlinks followed; `None`: leads nowhere.
-        target: Option<Stat>,
+        target: Option<Box<Stat>>,
     },
 }
 
@@ -467,12 +467,15 @@ fn look(path: &str, seen: &Seen<'_>) -> Result<Found, Stop> {
         Observation::Failed(text) => Err(Stop::Fail(Failure::new(text))),
         Observation::Stat(Some(stat)) if stat.kind == FileKind::Link => match seen.raw(&Probe::stat_follow(path))? {
             Observation::Unknown(why) => Ok(Found::Unknown(why)),
-            Observation::Stat(target) => Ok(Found::Some { stat, target }),
+            Observation::Stat(target) => Ok(Found::Some {
+                stat,
+                target: target.map(Box::new),
+            }),
             Observation::Failed(text) => Err(Stop::Fail(Failure::new(text))),
             _ => Ok(Found::Some { stat, target: None }),
         },
         Observation::Stat(Some(stat)) => Ok(Found::Some {
-            target: Some(stat.clone()),
+            target: Some(Box::new(stat.clone())),
             stat,
         }),
         other => Err(Stop::Fail(Failure::new(format!(

@@ -43,7 +43,7 @@ pub mod unit;
 mod wait_for;
 
 pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
-pub use registry::{REGISTRY, find};
+pub use registry::{HEADINGS, REGISTRY, find};
 pub use seen::{Seen, Stop};
 
 use crate::host::{Delta, Layer, Op, Outcome, Probe, Undo};

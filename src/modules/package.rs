@@ -87,7 +87,10 @@ impl Action for Found {
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         for (manager, program) in MANAGERS {
-            let there = matches!(seen.raw(&Probe::stat_follow(*program))?, Observation::Stat(Some(_)));
+            let there = match seen.raw(&Probe::stat_follow(*program))? {
+                Observation::Unknown(why) => return Err(Stop::CannotKnow(why)),
+                seen => matches!(seen, Observation::Stat(Some(_))),
+            };
             match (there, *manager) {
                 (true, "apt") => return self.0.decide(seen),
                 (true, other) => {

@@ -42,6 +42,15 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::control::IMPORT_TASKS,
 ];
 
+/// Headings of `doc`'s list: each stands before the module it names and holds until the next.
+pub static HEADINGS: &[(&str, &str)] = &[
+    ("sysctl", "Tuning"),
+    ("template", "Files"),
+    ("package", "Packages and services"),
+    ("check", "Commands and checks"),
+    ("debug", "Control of the play"),
+];
+
 /// A module by name, alias or FQCN.
 pub fn find(name: &str) -> Option<&'static ModuleSpec> {
     let short = name

@@ -322,6 +322,9 @@ impl Action for WaitFor {
                 return Ok(Decision::Keep(report));
             }
         }
+        if self.check_mode && matches!(self.target, Target::Nothing) {
+            return Ok(Decision::Keep(self.report(0)));
+        }
         if self.check_mode {
             return Err(Stop::CannotKnow(format!("would wait for {}", self.wanted())));
         }

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+/// Columns of a cell in the table of layers.
+const CELL: usize = 60;
 /// Host names told in one list; `-v` tells all.
 const NAMES: usize = 50;
 /// The column where names of tasks begin.
@@ -452,13 +454,13 @@ fn table(layers: &[&Layer], palette: &Palette, out: &mut String) {
         ]);
     }
     let widths: Vec<usize> = (0..5)
-        .map(|c| rows.iter().map(|r| width(&cut(&r[c], 40))).max().unwrap_or(0))
+        .map(|c| rows.iter().map(|r| width(&cut(&r[c], CELL))).max().unwrap_or(0))
         .collect();
     for (number, row) in rows.iter().enumerate() {
         let mut line: String = row
             .iter()
             .zip(&widths)
-            .map(|(text, w)| pad(&cut(text, 40), w + 2))
+            .map(|(text, w)| pad(&cut(text, CELL), w + 2))
             .collect();
         line.push_str(&row[5]);
         let line = line.trim_end();

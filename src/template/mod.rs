@@ -157,13 +157,10 @@ pub(crate) struct Inner {
     loaded: RwLock<HashMap<String, (FileId, Arc<str>)>>,
 }
 
-fn cached<K: std::hash::Hash + Eq + Clone, Q: ?Sized + std::hash::Hash + Eq>(
-    cache: &Cache<K>,
-    key: &Q,
-    make: impl FnOnce() -> Res<(K, Compiled)>,
-) -> Res<Arc<Compiled>>
+fn cached<K, Q>(cache: &Cache<K>, key: &Q, make: impl FnOnce() -> Res<(K, Compiled)>) -> Res<Arc<Compiled>>
 where
-    K: std::borrow::Borrow<Q>,
+    K: std::hash::Hash + Eq + Clone + std::borrow::Borrow<Q>,
+    Q: ?Sized + std::hash::Hash + Eq,
 {
     if let Some(hit) = cache.read().unwrap_or_else(PoisonError::into_inner).get(key) {
         return Ok(hit.clone());
@@ -499,6 +496,18 @@ impl Templar {
             }
             _ => Vec::new(),
         }
+    }
+
+    /// Everything a program has for the templates to read: syntax, unknown filters, tests and lookups.
+    pub fn check_program(&self, program: &crate::language::Program) -> Vec<Diagnostic> {
+        use crate::language::expressions::{Expression, expressions};
+        let found = expressions(program)
+            .into_iter()
+            .flat_map(|expression| match expression {
+                Expression::Condition(node) => self.check_condition(node),
+                Expression::Value(node) => self.check(node),
+            });
+        found.collect()
     }
 
     /// The same for a template file that is in the source map.

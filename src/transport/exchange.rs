@@ -76,7 +76,7 @@ impl<'a> Call<'a> {
 
     /// The replies, or why there are none. `lost` says what the end of the stream means to the transport.
     pub fn response(&self, heard: Heard, lost: impl FnOnce(&Heard) -> CallError) -> Result<Response, CallError> {
-        if !wire::is_complete(&heard.answer, &self.marker) {
+        if !self.is_complete(&heard) {
             if !self.began(&heard)
                 && !heard.said.is_empty()
                 && let Some(run_as) = &self.request.run_as
@@ -96,13 +96,15 @@ impl<'a> Call<'a> {
         })
     }
 
+    pub fn is_complete(&self, heard: &Heard) -> bool {
+        wire::is_complete(&heard.answer, &self.marker)
+    }
+
     /// Whether the script began at all.
     pub fn began(&self, heard: &Heard) -> bool {
         wire::has_begun(&heard.answer, &self.marker)
     }
-}
 
-impl Call<'_> {
     /// Reads to the last record or the end of the stream; true if nothing came in time.
     async fn hear(&self, stdout: &mut (impl AsyncRead + Unpin), answer: &mut Vec<u8>) -> bool {
         let mut begun = false;

@@ -38,7 +38,8 @@ impl LocalPeer {
         let mut shell = self.0.shell.iter();
         let mut command = Command::new(shell.next().map_or("/bin/sh", String::as_str));
         command.args(shell).envs(self.0.path.iter().map(|path| ("PATH", path)));
-        // A batch that is given up is not left to run on.
+        // Ctrl-C on the terminal is ours to handle: what is in flight runs to its end.
+        command.process_group(0);
         command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

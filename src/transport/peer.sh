@@ -18,6 +18,8 @@ begin() {
   export LC_ALL=C PATH="${PATH:-/usr/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
   trap cleanup EXIT
   trap 'exit 129' HUP INT TERM PIPE
+  # Another user than the one who logged in may not be allowed where that one begins.
+  [ -x . ] || cd /
   say begin
 }
 
@@ -338,7 +340,9 @@ run_watched() {
   watch=$!
   wait "$child"
   rc=$?
+  # Its group, and itself should it not have made one yet: it must not fire at a process id that is used again.
   kill -KILL -- "-$watch" 2>/dev/null
+  kill -KILL "$watch" 2>/dev/null
   [ -e "$T.late" ] || exit "$rc"
   kill -KILL -- "-$child" 2>/dev/null
   rm -f -- "$T.late"

@@ -269,8 +269,9 @@ fn refusal(strings: Vec<&str>) -> Option<String> {
 
 /// The script of a request, for the standard input of `sh`. `marker` is random for each call, letters and digits only.
 pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
+    let request = &at_home(request);
     let plan = Plan::of(request);
-    let has = |wanted: fn(&Unit) -> bool| plan.units.iter().any(wanted);
+    let has = |wanted: fn(&Unit<'_>) -> bool| plan.units.iter().any(wanted);
     let ops = has(|unit| matches!(unit, Unit::Op(_)));
     let facts = has(|unit| matches!(unit, Unit::Facts));
     let executes = has(|unit| matches!(unit, Unit::Op(Op::Exec(_) | Op::Write { validate: Some(_), .. })));
@@ -280,7 +281,19 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
         marker,
     };
     script.text.extend_from_slice(b"{\n");
-    script.functions(PEER);
+    for (name, functions) in sections(PEER) {
+        let wanted = match name {
+            "stat" => has(|unit| matches!(unit, Unit::Stat { .. })),
+            "read" => has(|unit| matches!(unit, Unit::Read { .. })),
+            "hash" => has(|unit| matches!(unit, Unit::Hash { .. })),
+            "glob" => has(|unit| matches!(unit, Unit::Glob(_))),
+            "exec" => ops || plan.units.iter().any(Unit::limits_time),
+            _ => true,
+        };
+        if wanted {
+            script.functions(functions);
+        }
+    }
     if ops {
         script.functions(OPS);
     }
@@ -314,6 +327,14 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     script.line("finish");
     script.text.extend_from_slice(b"exit\n}\n");
     script.text
+}
+
+/// `peer.sh` by its headings `# ---- NAME`; what comes before the first has no name.
+fn sections(source: &str) -> impl Iterator<Item = (&str, &str)> {
+    const HEADING: &str = "\n# ---- ";
+    let (core, rest) = source.split_once(HEADING).unwrap_or((source, ""));
+    let named = rest.split(HEADING).filter_map(|section| section.split_once('\n'));
+    std::iter::once(("", core)).chain(named)
 }
 
 impl Unit<'_> {
@@ -573,9 +594,42 @@ fn guard_word(guard: &Option<Guard>) -> &str {
     }
 }
 
+/// Stands for the acting user's home at the head of a path, until [`quote`] writes `"$HOME"`. No path of a user's
+/// begins with it.
+const HOME: &str = "\u{1}~";
+
+/// Paths that begin with `~/` with the mark of [`HOME`] instead: only the host knows where that is.
+fn at_home(request: &Request) -> std::borrow::Cow<'_, Request> {
+    let mut request = std::borrow::Cow::Borrowed(request);
+    let marked = |path: &str| {
+        let rest = path
+            .strip_prefix('~')
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        Some(format!("{HOME}{rest}"))
+    };
+    for index in 0..request.steps.len() {
+        let mut step = request.steps[index].clone();
+        let paths = match &mut step {
+            Step::Probe(probe) => probe.paths_mut(),
+            Step::Op(op) => op.paths_mut(),
+        };
+        let mut any = false;
+        for path in paths {
+            if let Some(at_home) = marked(path) {
+                *path = at_home;
+                any = true;
+            }
+        }
+        if any {
+            request.to_mut().steps[index] = step;
+        }
+    }
+    request
+}
+
 /// A relative path that no tool takes for an option.
 fn rooted(path: &str) -> String {
-    if path.starts_with('/') {
+    if path.starts_with('/') || path.starts_with(HOME) {
         path.to_owned()
     } else {
         format!("./{path}")
@@ -590,6 +644,13 @@ fn is_identifier(name: &str) -> bool {
 
 /// One word of sh that means these bytes; the only place that quotes. A NUL cannot come here: [`Plan::of`] refuses it.
 pub(super) fn quote(text: &str) -> Vec<u8> {
+    if let Some(rest) = text.strip_prefix(HOME) {
+        let mut word = b"\"$HOME\"".to_vec();
+        if !rest.is_empty() {
+            word.extend(quote(rest));
+        }
+        return word;
+    }
     match shlex::bytes::try_quote(text.as_bytes()) {
         Ok(quoted) => quoted.into_owned(),
         Err(_) => b"''".to_vec(),
@@ -646,4 +707,75 @@ fn class_word(class: &str) -> Vec<u8> {
         }
     }
     word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Content;
+
+    fn request(steps: Vec<Step>) -> Request {
+        Request {
+            steps,
+            ..Request::default()
+        }
+    }
+
+    fn word(pattern: &str) -> String {
+        String::from_utf8(glob_word(pattern)).unwrap()
+    }
+
+    #[test]
+    fn globs_keep_only_their_own_metacharacters() {
+        assert_eq!(word("/sys/block/*/queue"), "/sys/block/*/queue");
+        assert_eq!(word("a b*"), "'a b'*");
+        assert_eq!(word("$(id)?"), "'$(id)'?");
+        assert_eq!(word("[a-c]x"), "[a-c]x");
+        assert_eq!(word("[!]a]"), "[!]a]");
+        assert_eq!(word("[open"), "'['open");
+        assert_eq!(word(""), "''");
+    }
+
+    #[test]
+    fn probes_of_one_kind_are_one_unit_between_ops() {
+        let op = Step::Op(Op::exec(["true"], Default::default()));
+        let stat = |path: &str| Step::Probe(Probe::stat(path));
+        let request = request(vec![
+            stat("/a"),
+            Step::Probe(Probe::read("/a")),
+            stat("/b"),
+            stat("/a"),
+            op,
+            stat("/a"),
+        ]);
+        let plan = Plan::of(&request);
+        assert_eq!(plan.units.len(), 4);
+        assert_eq!(plan.places, [(0, 0), (1, 0), (0, 1), (0, 0), (2, 0), (3, 0)]);
+    }
+
+    #[test]
+    fn a_script_holds_only_what_it_calls() {
+        let stat = encode(&request(vec![Step::Probe(Probe::stat("/"))]), "m");
+        let stat = String::from_utf8(stat).unwrap();
+        assert!(
+            stat.contains("stats() {") && !stat.contains("hashes() {") && !stat.contains("op_write() {"),
+            "{stat}"
+        );
+        assert!(stat.starts_with("{\n") && stat.ends_with("finish\nexit\n}\n"));
+    }
+
+    /// Secrets travel as base64 in a here-document, so that no argument vector on the host shows them.
+    #[test]
+    fn content_is_never_a_word() {
+        let write = Op::Put {
+            path: "/p".to_owned(),
+            content: Content::from("hunter2"),
+        };
+        let script = String::from_utf8(encode(&request(vec![Step::Op(write)]), "m")).unwrap();
+        assert!(!script.contains("hunter2"));
+        assert!(
+            script.contains("op_put /p <<'m' || finish\naHVudGVyMg==\nm\n"),
+            "{script}"
+        );
+    }
 }

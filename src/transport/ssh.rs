@@ -154,6 +154,8 @@ impl Master {
         ssh.stdin(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
             .stderr(stderr)
+            // Ctrl-C on the terminal is ours to handle.
+            .process_group(0)
             .kill_on_drop(true);
         let mut child = ssh.spawn().map_err(|error| {
             unreachable(
@@ -251,9 +253,10 @@ impl Peer for SshPeer {
                 return Err(unreachable("the session has no streams", String::new(), None));
             };
             let heard = call.run(stdin, stdout, stderr).await;
-            let alive = self.master.is_alive().await || heard.silent;
+            // The stream ended early: with the connection, or because the login would not run a shell?
+            let alive = !call.is_complete(&heard) && self.master.is_alive().await;
             call.response(heard, |heard| match (call.began(heard), alive) {
-                (false, true) => no_shell(heard),
+                (false, true) if !heard.silent => no_shell(heard),
                 (began, _) => cut(heard, began),
             })
         })

@@ -186,6 +186,7 @@ impl Mount {
         Mount::new(Command::new("mount").arg("--bind").arg(from).arg(to), to)
     }
 
+    #[allow(dead_code, reason = "each suite uses its part")]
     pub fn tmpfs(to: &Path, size: &str) -> Mount {
         Mount::new(
             Command::new("mount")

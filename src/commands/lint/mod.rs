@@ -1,7 +1,6 @@
 //! `lint PATH...`: everything that can be known to be wrong without a host.
 
 mod kind;
-mod templates;
 
 use super::config::Config;
 use super::disk::WithText;
@@ -135,5 +134,5 @@ fn program(session: &Session, files: &dyn Files, path: &str, roles_path: Vec<Str
     let paths = [path.to_owned()];
     let (program, diagnostics) = language::load(&paths, files, &session.sources, &roles_path);
     out.extend(diagnostics);
-    out.extend(templates::check(&program, &scope::templar(session)));
+    out.extend(scope::templar(session).check_program(&program));
 }

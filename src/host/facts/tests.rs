@@ -1,1 +1,261 @@
 use super::*;
+use serde_json::json;
+
+/// Parts as a person can read them: `==> NAME <==`, then the bytes.
+fn recorded(text: &str) -> Parts {
+    let parts = text.split("==> ").skip(1).map(|part| {
+        let (name, bytes) = part.split_once(" <==\n").expect("a part's head");
+        (name.to_owned(), bytes.as_bytes().to_vec())
+    });
+    Parts(parts.collect())
+}
+
+fn keep(facts: &Value, keys: &[&str]) -> Value {
+    let kept = keys
+        .iter()
+        .map(|key| ((*key).to_owned(), facts.get(*key).cloned().unwrap_or(Value::Null)));
+    Value::Object(kept.collect())
+}
+
+const DISTRIBUTION: [&str; 5] = [
+    "distribution",
+    "distribution_version",
+    "distribution_release",
+    "distribution_major_version",
+    "os_family",
+];
+
+/// os-release as these distributions ship it, and the version file that says more.
+#[test]
+fn distributions() {
+    let cases: [(&str, [&str; 5]); 8] = [
+        (
+            "==> /etc/os-release <==\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n\
+             VERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n==> /etc/debian_version <==\n12.11\n",
+            ["Debian", "12.11", "bookworm", "12", "Debian"],
+        ),
+        (
+            "==> /etc/os-release <==\nPRETTY_NAME=\"Debian GNU/Linux forky/sid\"\nNAME=\"Debian GNU/Linux\"\n\
+             VERSION_CODENAME=forky\nID=debian\n==> /etc/debian_version <==\nforky/sid\n",
+            ["Debian", "", "forky", "", "Debian"],
+        ),
+        (
+            "==> /etc/os-release <==\nPRETTY_NAME=\"Ubuntu 24.04.1 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\n\
+             VERSION=\"24.04.1 LTS (Noble Numbat)\"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian\n\
+             ==> /etc/debian_version <==\ntrixie/sid\n",
+            ["Ubuntu", "24.04", "noble", "24", "Debian"],
+        ),
+        (
+            "==> /etc/os-release <==\nNAME=\"Rocky Linux\"\nVERSION=\"9.4 (Blue Onyx)\"\nID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n\
+             VERSION_ID=\"9.4\"\n==> /etc/redhat-release <==\nRocky Linux release 9.4 (Blue Onyx)\n",
+            ["Rocky", "9.4", "Blue Onyx", "9", "RedHat"],
+        ),
+        (
+            "==> /etc/os-release <==\nNAME=\"CentOS Stream\"\nVERSION=\"9\"\nID=\"centos\"\nVERSION_ID=\"9\"\n\
+             ==> /etc/redhat-release <==\nCentOS Stream release 9\n",
+            ["CentOS", "9", "Stream", "9", "RedHat"],
+        ),
+        (
+            "==> /etc/os-release <==\nNAME=\"Red Hat Enterprise Linux\"\nVERSION=\"8.10 (Ootpa)\"\nID=\"rhel\"\nVERSION_ID=\"8.10\"\n\
+             ==> /etc/redhat-release <==\nRed Hat Enterprise Linux release 8.10 (Ootpa)\n",
+            ["RedHat", "8.10", "Ootpa", "8", "RedHat"],
+        ),
+        (
+            "==> /etc/os-release <==\nNAME=\"Alpine Linux\"\nID=alpine\nVERSION_ID=3.20.3\n==> /etc/alpine-release <==\n3.20.3\n",
+            ["Alpine", "3.20.3", "NA", "3", "Alpine"],
+        ),
+        (
+            "==> /usr/lib/os-release <==\nNAME='Amazon Linux'\nVERSION='2023'\nID='amzn'\nVERSION_ID='2023'\n",
+            ["Amazon", "2023", "NA", "2023", "RedHat"],
+        ),
+    ];
+    for (text, expected) in cases {
+        let facts = parse(&recorded(text));
+        let expected: Facts = DISTRIBUTION
+            .iter()
+            .zip(expected)
+            .map(|(k, v)| ((*k).to_owned(), json!(v)))
+            .collect();
+        assert_eq!(keep(&facts, &DISTRIBUTION), Value::Object(expected), "{text}");
+    }
+}
+
+#[test]
+fn nothing_said_is_no_panic() {
+    let facts = parse(&Parts::default());
+    assert_eq!(facts["virtualization_type"], "NA");
+    assert_eq!(facts["default_ipv4"], json!({}));
+    assert_eq!(facts["mounts"], json!([]));
+}
+
+/// `ip` of iproute2 6.1 on a host with two addresses on one interface, a bridge, and both families.
+#[test]
+fn network() {
+    let facts = parse(&recorded(
+        "==> /sys/class/net/eth0/address <==\n02:fc:00:00:00:01\n==> /sys/class/net/eth0/mtu <==\n1400\n\
+         ==> /sys/class/net/eth0/operstate <==\nup\n==> /sys/class/net/eth0/type <==\n1\n==> /sys/class/net/eth0/flags <==\n0x1003\n\
+         ==> /sys/class/net/eth0/speed <==\n-1\n==> /sys/class/net/lo/address <==\n00:00:00:00:00:00\n\
+         ==> /sys/class/net/lo/type <==\n772\n==> /sys/class/net/lo/operstate <==\nunknown\n\
+         ==> /sys/class/net/br-lan/address <==\n26:9a:e1:02:dd:b5\n==> /sys/class/net/br-lan/type <==\n1\n\
+         ==> /sys/class/net/br-lan/operstate <==\ndown\n==> /sys/class/net/br-lan/bridge/bridge_id <==\n8000.269ae102ddb5\n\
+         ==> addr <==\n\
+         1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n\
+         1: lo    inet6 ::1/128 scope host \\       valid_lft forever preferred_lft forever\n\
+         2: eth0    inet 192.0.2.2/24 brd 192.0.2.255 scope global eth0\\       valid_lft forever preferred_lft forever\n\
+         2: eth0    inet 192.0.2.3/24 brd 192.0.2.255 scope global secondary eth0\\       valid_lft forever preferred_lft forever\n\
+         2: eth0    inet6 fd00::2/64 scope global \\       valid_lft forever preferred_lft forever\n\
+         ==> route4 <==\n8.8.8.8 via 192.0.2.1 dev eth0 src 192.0.2.2 uid 0 \n    cache \n\
+         ==> route6 <==\n",
+    ));
+    assert_eq!(facts["interfaces"], json!(["br-lan", "eth0", "lo"]));
+    assert_eq!(facts["all_ipv4_addresses"], json!(["192.0.2.2", "192.0.2.3"]));
+    assert_eq!(facts["all_ipv6_addresses"], json!(["fd00::2"]));
+    assert_eq!(
+        facts["default_ipv4"],
+        json!({"interface": "eth0", "address": "192.0.2.2", "gateway": "192.0.2.1", "macaddress": "02:fc:00:00:00:01", "mtu": 1400,
+               "type": "ether", "alias": "eth0", "prefix": "24", "netmask": "255.255.255.0", "network": "192.0.2.0",
+               "broadcast": "192.0.2.255"})
+    );
+    assert_eq!(facts["default_ipv6"], json!({}));
+    assert_eq!(
+        facts["br_lan"],
+        json!({"device": "br-lan", "active": false, "macaddress": "26:9a:e1:02:dd:b5", "type": "bridge"})
+    );
+    assert_eq!(facts["eth0"]["ipv4_secondaries"][0]["address"], "192.0.2.3");
+    assert_eq!(facts["lo"]["ipv4"]["netmask"], "255.0.0.0");
+    assert_eq!(facts["lo"].get("macaddress"), None);
+}
+
+#[test]
+fn hardware() {
+    let two_sockets: String = (0..8)
+        .map(|n| {
+            let socket = n / 4;
+            format!(
+                "processor\t: {n}\nvendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R)\nphysical id\t: {socket}\nsiblings\t: 4\n\
+                 core id\t\t: {}\ncpu cores\t: 2\n\n",
+                n % 2
+            )
+        })
+        .collect();
+    let text = format!(
+        "==> /proc/cpuinfo <==\n{two_sockets}==> /proc/77/status <==\nName:\tsh\nCpus_allowed_list:\t0-5,7\n\
+         ==> /proc/meminfo <==\nMemTotal:       24683740 kB\nMemFree:        15798952 kB\nBuffers:          102400 kB\n\
+         Cached:          7000000 kB\nSwapCached:            0 kB\nSwapTotal:        204800 kB\nSwapFree:         102400 kB\n\
+         ==> /proc/mounts <==\n/dev/vda / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n/dev/vdb /mnt/with\\040blank xfs rw 0 0\n\
+         nas:/data /data nfs4 rw,hard 0 0\n/dev/vda /bound ext4 rw 0 0\n\
+         ==> /proc/77/mountinfo <==\n23 1 254:0 / / rw - ext4 /dev/vda rw\n40 23 254:0 /srv /bound rw - ext4 /dev/vda rw\n\
+         ==> statfs <==\n4096 4096 1000 600 500 100 40 /\n\
+         ==> exists <==\n/sys/block/vda\n/sys/block/loop0\n/sys/block/vda/holders/dm-0\n\
+         ==> /sys/block/vda/size <==\n528424960\n==> /sys/block/vda/removable <==\n0\n==> /sys/block/vda/queue/rotational <==\n1\n\
+         ==> /sys/block/vda/queue/scheduler <==\nnone [mq-deadline] kyber\n==> /sys/block/vda/queue/read_ahead_kb <==\n128\n\
+         ==> /sys/block/vda/queue/logical_block_size <==\n512\n==> /sys/block/vda/vda1/partition <==\n1\n\
+         ==> /sys/block/vda/vda1/start <==\n2048\n==> /sys/block/vda/vda1/size <==\n4096\n==> /sys/block/loop0/size <==\n0\n"
+    );
+    let facts = parse(&recorded(&text));
+    let processors = [
+        "processor_count",
+        "processor_cores",
+        "processor_threads_per_core",
+        "processor_vcpus",
+        "processor_nproc",
+    ];
+    assert_eq!(processors.map(|key| facts[key].as_u64().unwrap()), [2, 2, 2, 8, 7]);
+    assert_eq!(facts["processor"].as_array().unwrap().len(), 24);
+    assert_eq!(
+        facts["memory_mb"],
+        json!({"real": {"total": 24105, "used": 8677, "free": 15428}, "nocache": {"free": 22363, "used": 1742},
+               "swap": {"total": 200, "free": 100, "used": 100, "cached": 0}})
+    );
+    let mounts = facts["mounts"].as_array().unwrap();
+    let names: Vec<_> = mounts
+        .iter()
+        .map(|m| (m["mount"].as_str().unwrap(), m["options"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("/", "rw,relatime"),
+            ("/mnt/with blank", "rw"),
+            ("/data", "rw,hard"),
+            ("/bound", "rw,bind")
+        ]
+    );
+    assert_eq!(
+        (&mounts[0]["size_total"], &mounts[0]["size_available"]),
+        (&json!(4_096_000), &json!(2_048_000))
+    );
+    assert_eq!(mounts[1].get("size_total"), None);
+    let vda = &facts["devices"]["vda"];
+    assert_eq!(
+        keep(
+            vda,
+            &[
+                "size",
+                "scheduler_mode",
+                "read_ahead_kb",
+                "rotational",
+                "holders",
+                "model"
+            ]
+        ),
+        json!({"size": "251.97 GB", "scheduler_mode": "mq-deadline", "read_ahead_kb": 128, "rotational": "1", "holders": ["dm-0"],
+               "model": null})
+    );
+    assert_eq!(
+        vda["partitions"],
+        json!({"vda1": {"start": "2048", "sectors": 4096, "sectorsize": "512", "size": "2.00 MB"}})
+    );
+    assert_eq!(facts["devices"]["loop0"]["size"], "0.00 Bytes");
+}
+
+#[test]
+fn system() {
+    let facts = parse(&recorded(
+        "==> id <==\nuid=1000(deploy) gid=1000(deploy) groups=1000(deploy),27(sudo)\n\
+         ==> /etc/passwd <==\nroot:x:0:0:root:/root:/bin/bash\ndeploy:x:1000:1000:Deploy,,,:/home/deploy:/bin/sh\n\
+         ==> /proc/77/environ <==\nHOME=/home/deploy\0A=line\nbreak=1\0\
+         ==> /proc/sys/kernel/hostname <==\nmq-1\n==> fqdn <==\nmq-1.example.org\n==> machine <==\naarch64\n\
+         ==> /proc/cmdline <==\nroot=/dev/vda quiet\n==> /proc/uptime <==\n3798.12 7000.00\n==> /proc/1/comm <==\ninit\n\
+         ==> exists <==\n/run/systemd/system\n/usr/bin/dnf\n/usr/bin/apt-get\n/etc/ansible/facts.d/run.fact\n\
+         ==> /etc/os-release <==\nID=debian\nVERSION_CODENAME=trixie\n\
+         ==> /sys/class/dmi/id/sys_vendor <==\nQEMU\n\
+         ==> date <==\n1795353254.964828123|CET|+0100|2026-11-22|14|14|14|Sunday|0|7|46|47|326\n\
+         ==> /etc/ansible/facts.d/a.fact <==\n[general]\nRole = mq\n==> /etc/ansible/facts.d/b.fact <==\n{\"n\": [1]}\n",
+    ));
+    let keys = [
+        "user_id",
+        "user_uid",
+        "user_gecos",
+        "user_shell",
+        "fqdn",
+        "domain",
+        "architecture",
+        "service_mgr",
+        "pkg_mgr",
+    ];
+    assert_eq!(
+        keep(&facts, &keys),
+        json!({"user_id": "deploy", "user_uid": 1000, "user_gecos": "Deploy,,,", "user_shell": "/bin/sh", "fqdn": "mq-1.example.org",
+               "domain": "example.org", "architecture": "aarch64", "service_mgr": "systemd", "pkg_mgr": "apt"})
+    );
+    assert_eq!(facts["env"], json!({"HOME": "/home/deploy", "A": "line\nbreak=1"}));
+    assert_eq!(facts["cmdline"], json!({"root": "/dev/vda", "quiet": true}));
+    assert_eq!(facts["uptime_seconds"], 3798);
+    assert_eq!(
+        (&facts["virtualization_type"], &facts["virtualization_role"]),
+        (&json!("kvm"), &json!("guest"))
+    );
+    let time = keep(
+        &facts["date_time"],
+        &["iso8601_micro", "iso8601_basic_short", "tz_offset", "weekday_number"],
+    );
+    assert_eq!(
+        time,
+        json!({"iso8601_micro": "2026-11-22T13:14:14.964828Z", "iso8601_basic_short": "20261122T141414", "tz_offset": "+0100",
+               "weekday_number": "0"})
+    );
+    assert_eq!(facts["local"]["a"], json!({"general": {"role": "mq"}}));
+    assert_eq!(facts["local"]["b"], json!({"n": [1]}));
+    assert!(facts["local"]["run"].as_str().unwrap().contains("not run"));
+}

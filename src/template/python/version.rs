@@ -60,7 +60,10 @@ fn compare_loose(a: &str, b: &str) -> Res<Ordering> {
     Ok(a.len().cmp(&b.len()))
 }
 
-fn strict(text: &str) -> Res<(Vec<u64>, Option<(char, u64)>)> {
+/// Three numbers, and `a1` or `b2` after them.
+type Strict = (Vec<u64>, Option<(char, u64)>);
+
+fn strict(text: &str) -> Res<Strict> {
     let bad = || fail(format!("invalid version number '{text}'"));
     let cut = text.find(['a', 'b']);
     let (numbers, pre) = cut.map_or((text, None), |i| (&text[..i], Some(&text[i..])));
