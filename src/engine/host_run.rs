@@ -286,7 +286,11 @@ impl HostRun {
         if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
             let outcome = lost_outcome(None);
             self.settle_final(outcome, world);
-        } else if self.current.as_ref().is_some_and(|r| matches!(r.item.stage, Stage::Looking(_))) {
+        } else if self
+            .current
+            .as_ref()
+            .is_some_and(|r| matches!(r.item.stage, Stage::Looking(_)))
+        {
             // The answer is here, with what is to be looked at again.
             self.work(world);
         }
