@@ -5,6 +5,7 @@ use crate::engine::dispatcher::{Dispatcher, Limits};
 use crate::engine::evaluate::{Evaluation, Trouble};
 use crate::engine::event::{Event, Mode, PlayInfo, Stats, Timing};
 use crate::engine::host_run::{HostRun, State, scope};
+use crate::engine::overlay::Overlay;
 use crate::engine::schedule;
 use crate::engine::shared::{PlayRun, Shared, Strategy};
 use crate::engine::vars::{Blackboard, HostLayers, Layer, Produced, TaskScope};
@@ -93,6 +94,7 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
     });
     let mut fleet = Fleet {
         produced: HashMap::new(),
+        overlays: HashMap::new(),
         skipping: run.shared.options.start_at_task.is_some(),
         lost: BTreeSet::new(),
         board: Arc::default(),
@@ -222,6 +224,8 @@ fn collect(items: &[Item], evaluation: &Evaluation<'_>, tasks: &mut Vec<(String,
 /// What lives from play to play.
 struct Fleet {
     produced: HashMap<String, Produced>,
+    /// What a dry run has predicted so far.
+    overlays: HashMap<String, Overlay>,
     /// `--start-at-task` and the task has not come yet.
     skipping: bool,
     /// Failed and unreachable hosts: out for the rest of the run.
@@ -541,8 +545,11 @@ async fn play(
         let end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
         let mut lost = 0;
         fleet.skipping &= runs.iter().all(|r| r.skipping);
-        for host in &runs {
+        for host in &mut runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
+            fleet
+                .overlays
+                .insert(host.name.clone(), std::mem::take(&mut host.overlay));
             if matches!(host.state, State::Failed | State::Unreachable) {
                 lost += 1;
                 if !end.clear_errors || host.state == State::Unreachable {
@@ -646,13 +653,9 @@ fn prepare(
             }
             Err(diagnostics) => refused.extend(diagnostics),
         }
-        runs.push(HostRun::new(
-            name.clone(),
-            play.clone(),
-            layers,
-            produced,
-            fleet.skipping,
-        ));
+        let mut host = HostRun::new(name.clone(), play.clone(), layers, produced, fleet.skipping);
+        host.overlay = fleet.overlays.get(name).cloned().unwrap_or_default();
+        runs.push(host);
     }
     if refused.is_empty() {
         Ok((runs, targets))

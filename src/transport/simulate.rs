@@ -9,7 +9,17 @@ use std::sync::Arc;
 
 /// Hosts are made on first contact and are gone at the end of the run.
 pub fn fleet() -> FakeConnector {
-    FakeConnector::new(node, Arc::new(debian::Debian))
+    let with_rabbitmq = |name: &str| {
+        let mut host = bare_node(name);
+        debian::install(&mut host);
+        host
+    };
+    FakeConnector::new(with_rabbitmq, Arc::new(debian::Debian))
+}
+
+/// The same without RabbitMQ, which can be installed.
+pub fn bare() -> FakeConnector {
+    FakeConnector::new(bare_node, Arc::new(debian::Debian))
 }
 
 const FILES: &[(&str, &str)] = &[
@@ -61,7 +71,7 @@ const DIRECTORIES: &[&str] = &[
     "/var/lib",
 ];
 
-fn node(name: &str) -> FakeHost {
+fn bare_node(name: &str) -> FakeHost {
     let mut host = FakeHost::with(FILES.iter().copied());
     for directory in DIRECTORIES {
         host.put(directory, Node::directory());

@@ -3,8 +3,8 @@
 
 use crate::host::{Content, Exec, ExecResult};
 use crate::modules::unit::reloaded;
-use crate::transport::fake::{FakeHost, Program};
-use serde_json::Value;
+use crate::transport::fake::{FakeHost, Node, Program};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
 pub struct Debian;
@@ -18,6 +18,24 @@ const DROP_INS: &str = "drop-ins";
 const FILES: &str = "open files";
 const CPUS: &str = "cpus";
 const IO: &str = "i/o priority";
+const INSTALLED: &str = "installed";
+
+const VERSION: &str = "4.0.5-8";
+const CONF: &str = "/etc/rabbitmq/rabbitmq.conf";
+
+/// What the package brings; its service runs.
+pub fn install(host: &mut FakeHost) {
+    host.state.insert(INSTALLED.to_owned(), Value::Bool(true));
+    host.put("/usr/lib/rabbitmq/bin/rabbitmq-server", Node::file("#!/bin/sh\n"));
+    host.put("/etc/rabbitmq/rabbitmq-env.conf", Node::file("# Defaults to rabbit.\n"));
+    host.put("/var/lib/rabbitmq", Node::directory());
+    host.ports.push(5672);
+    restart(host);
+}
+
+fn is_installed(host: &FakeHost) -> bool {
+    host.state.contains_key(INSTALLED)
+}
 
 /// The unit as Debian's package brings it (systemd 257), as far as modules look at it.
 const SHOWN: &str = "\
@@ -58,12 +76,22 @@ impl Program for Debian {
             ["systemctl", "daemon-reload"] if act => reload(host),
             ["systemctl", "is-enabled", .., unit] if unit == UNIT => said("enabled\n"),
             ["taskset", "-acp", cpus, _] if act => keep(host, CPUS, cpus),
-            ["dpkg-query", .., "--", "rabbitmq-server"] => said("rabbitmq-server\tii \t4.0.5-8\n"),
+            ["dpkg-query", .., "--", "rabbitmq-server"] if is_installed(host) => {
+                said(&format!("rabbitmq-server\tii \t{VERSION}\n"))
+            }
             ["dpkg-query", ..] => failed(1),
+            ["apt-cache", "policy", .., package] => said(&format!(
+                "{package}:\n  Installed: (none)\n  Candidate: {VERSION}\n  Version table:\n     {VERSION} 500\n        \
+                 500 http://deb.debian.org/debian trixie/main amd64 Packages\n"
+            )),
+            ["apt-get", .., "install", "--", "rabbitmq-server"] if act => {
+                install(host);
+                ExecResult::default()
+            }
             ["df", ..] => said(
                 "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 41152736 3154320 35868816 9% /\n",
             ),
-            ["rabbitmq-diagnostics", ..] => said("{}\n"),
+            ["rabbitmq-diagnostics", .., "environment", "--formatter", "json"] => said(&environment(host)),
             ["sh", "-c", script, ref rest @ ..] => shell(host, script, rest, act),
             _ => ExecResult::default(),
         }
@@ -75,7 +103,7 @@ fn shell(host: &mut FakeHost, script: &str, rest: &[&str], act: bool) -> ExecRes
     let about = rest.iter().any(|word| *word == UNIT || *word == PID);
     match rest {
         [_, path] if script.contains("cd /sys/block") => said(&disks(host, path)),
-        _ if script.contains("/limits") && about => said(&process(host)),
+        _ if script.contains("/limits") && about && is_installed(host) => said(&process(host)),
         _ if script.contains("/limits") => said("pid 0\n"),
         [_, class, level, PID] if act && script.contains("ionice -c") => {
             let class = match *class {
@@ -90,7 +118,7 @@ fn shell(host: &mut FakeHost, script: &str, rest: &[&str], act: bool) -> ExecRes
             };
             keep(host, IO, &format!("{class}{prio}"))
         }
-        _ if script.contains("ionice -p") && about => said(&format!(
+        _ if script.contains("ionice -p") && about && is_installed(host) => said(&format!(
             "pid {PID}\n     {THREADS} {}\n",
             kept(host, IO, "none: prio 0")
         )),
@@ -103,7 +131,7 @@ fn shell(host: &mut FakeHost, script: &str, rest: &[&str], act: bool) -> ExecRes
 }
 
 fn show(host: &FakeHost, unit: &str) -> String {
-    if unit != UNIT {
+    if unit != UNIT || !is_installed(host) {
         return format!(
             "Id={unit}\nNames={unit}\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nMainPID=0\n\
              NeedDaemonReload=no\n"
@@ -119,7 +147,7 @@ fn show(host: &FakeHost, unit: &str) -> String {
 
 fn reload(host: &mut FakeHost) -> ExecResult {
     let is_drop_in = |path: &str| path.starts_with("/etc/systemd/system/") && path.ends_with(".conf");
-    let read: serde_json::Map<String, Value> = host
+    let read: Map<String, Value> = host
         .files
         .iter()
         .filter(|(path, _)| is_drop_in(path))
@@ -162,6 +190,21 @@ fn process(host: &FakeHost) -> String {
         line("Max open files", files, files, "files"),
         kept(host, CPUS, ALL_CPUS),
     )
+}
+
+/// Numbers of rabbitmq.conf as the running broker shows them.
+fn environment(host: &FakeHost) -> String {
+    let text = host
+        .files
+        .get(CONF)
+        .map(|n| n.content.text().into_owned())
+        .unwrap_or_default();
+    let numbers: Map<String, Value> = text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter_map(|(key, value)| Some((key.trim().to_owned(), value.trim().parse::<i64>().ok()?.into())))
+        .collect();
+    json!({ "rabbit": numbers }).to_string()
 }
 
 /// One virtual disk with one partition, which holds everything.
