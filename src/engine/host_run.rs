@@ -8,6 +8,8 @@
 //! ask for them *and* for what the following tasks will want; if there is something to do, send the ops, the
 //! same probes again (look again) and what the following tasks will want, in one message.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
@@ -17,7 +19,7 @@ use crate::engine::ledger;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Produced, Taint, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
 use crate::language::Task;
@@ -286,7 +288,11 @@ impl HostRun {
         if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
             let outcome = lost_outcome(None);
             self.settle_final(outcome, world);
-        } else if self.current.as_ref().is_some_and(|r| matches!(r.item.stage, Stage::Looking(_))) {
+        } else if self
+            .current
+            .as_ref()
+            .is_some_and(|r| matches!(r.item.stage, Stage::Looking(_)))
+        {
             // The answer is here, with what is to be looked at again.
             self.work(world);
         }
@@ -984,14 +990,24 @@ impl HostRun {
         let no_log = no_log || scope.tainted.get();
         if let Some(name) = &task.register {
             let stored = match &summary.unknown {
-                Some(why) => Err(format!("`{name}` {why}")),
+                Some(why) => Err(Missing::from(format!("`{name}`: {why}"))),
+                None if summary.partial => {
+                    let known = summary
+                        .value
+                        .iter()
+                        .filter(|(k, _)| ["changed", "failed"].contains(&k.as_str()));
+                    Err(Missing {
+                        why: format!("`{name}`: cannot know until `{}` has run", self.label(&task)),
+                        known: known.map(|(k, v)| (k.clone(), v.clone())).collect(),
+                    })
+                }
                 None => Ok(value.clone()),
             };
             self.produced.set(name, stored);
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
             }
-            if summary.unknown.is_none() {
+            if summary.unknown.is_none() && !summary.partial {
                 world.board.publish(&self.name, &pos, name, &value);
             }
         }

@@ -1,5 +1,7 @@
 //! PURE. What a task came to: per item, then as a whole, in the shape `register` and reports know from Ansible.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::Code;
 use crate::engine::control::Effect;
 use crate::engine::evaluate::{Evaluation, Trouble};
@@ -8,7 +10,7 @@ use crate::engine::shared::PlayRun;
 use crate::engine::vars::TaskScope;
 use crate::host::{Delta, Facet, Layer, Outcome, Status};
 use crate::language::{Loop, Task};
-use crate::modules::{Change, Failure, Report};
+use crate::modules::{Change, Failure, Report, Settle};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +23,10 @@ pub struct ItemOutcome {
     pub skipped: bool,
     /// Dry run: why it cannot be known.
     pub unknown: Option<String>,
+    /// Dry run: it will change something.
+    pub foretold: bool,
+    /// Dry run: only its outcome tells more than that (a command's `rc`).
+    pub partial: bool,
     pub values: Map<String, Value>,
     pub deltas: Vec<Delta>,
     pub layers: Vec<Layer>,
@@ -214,12 +220,17 @@ fn notes(values: &Map<String, Value>) -> Vec<String> {
 /// A dry run's "will change".
 pub fn predicted(change: Change) -> ItemOutcome {
     let report = change.report.clone();
+    let partial = change.settle == Settle::Outcome;
     let mut outcome = ItemOutcome::changed(change, report);
     outcome
         .values
         .entry("msg".to_owned())
         .or_insert_with(|| Value::from("would change"));
-    outcome
+    ItemOutcome {
+        foretold: true,
+        partial,
+        ..outcome
+    }
 }
 
 /// A task that still wants a change after its change.
@@ -373,7 +384,7 @@ pub fn judge(
             handler: false,
         }
     };
-    let dry = outcome.values.get("msg").and_then(Value::as_str) == Some("would change");
+    let dry = outcome.foretold;
     if let Some(conditions) = &task.changed_when {
         match with_result(outcome, None).all(conditions) {
             Ok(failing) => outcome.changed = failing.is_none(),
@@ -472,6 +483,7 @@ pub struct Summary {
     pub status: TaskStatus,
     pub value: Map<String, Value>,
     pub unknown: Option<String>,
+    pub partial: bool,
     pub failure: Option<Failed>,
     pub deltas: Vec<Delta>,
     pub layers: Vec<Layer>,
@@ -488,6 +500,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         status: TaskStatus::Ok,
         value: Map::new(),
         unknown: None,
+        partial: outcomes.iter().any(|o| o.partial),
         failure: None,
         deltas: Vec::new(),
         layers: Vec::new(),

@@ -1,6 +1,8 @@
 //! PURE. The variables of a host while it runs: layers in Ansible's order of precedence, what tasks have
 //! produced, and what other hosts may see of it.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::walk::Pos;
 use crate::language::{Common, Node, Role};
 use crate::template::{Found, Scope};
@@ -18,13 +20,41 @@ pub struct Produced {
     /// Facts without the `ansible_` prefix; `None` until gathered.
     pub facts: Option<Arc<Value>>,
     /// Registered results and `set_fact`s; `None`: not there yet (looking ahead, dry run), and why.
-    pub values: Arc<HashMap<String, Result<Arc<Value>, String>>>,
+    pub values: Arc<HashMap<String, Result<Arc<Value>, Missing>>>,
     /// Names whose values came from `no_log` tasks.
     pub secret: Arc<HashSet<String>>,
 }
 
+/// A result that is not there yet (looking ahead, dry run).
+#[derive(Clone, Debug)]
+pub struct Missing {
+    pub why: String,
+    /// What is known of it all the same (`changed`).
+    pub known: Map<String, Value>,
+}
+
+impl From<String> for Missing {
+    fn from(why: String) -> Self {
+        Missing { why, known: Map::new() }
+    }
+}
+
+/// A result of which some is known.
+impl Scope for Missing {
+    fn lookup(&self, name: &str) -> Found {
+        match self.known.get(name) {
+            Some(value) => Found::Data(Arc::new(value.clone())),
+            None => Found::Unknown(self.why.clone()),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.known.keys().cloned().collect()
+    }
+}
+
 impl Produced {
-    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, String>) {
+    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, Missing>) {
         Arc::make_mut(&mut self.values).insert(name.to_owned(), value);
     }
 
@@ -180,7 +210,8 @@ impl Scope for TaskScope {
         }
         match self.produced.values.get(name) {
             Some(Ok(value)) => return Found::Data(value.clone()),
-            Some(Err(why)) => return Found::Unknown(why.clone()),
+            Some(Err(missing)) if missing.known.is_empty() => return Found::Unknown(missing.why.clone()),
+            Some(Err(missing)) => return Found::Scope(Arc::new(missing.clone())),
             None => {}
         }
         if let Some(node) = self.chain.iter().rev().find_map(|c| find(&c.vars, name)) {

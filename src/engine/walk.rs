@@ -4,6 +4,8 @@
 //! **A [`Walk`] is a stack of lists; every task has a [`Pos`], and positions of all hosts of a batch compare in
 //! the order of Ansible's linear strategy.** Cloning a walk is cheap: the engine looks ahead on a clone.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::event::Section;
 use crate::language::{Block, Item, Play, Task};
 use std::collections::BTreeSet;
