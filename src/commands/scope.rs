@@ -71,7 +71,9 @@ pub fn of(
             board,
             pos: Pos::default(),
             wait: Arc::default(),
+            tainted: Default::default(),
         }),
+        tainted: Default::default(),
     })
 }
 

@@ -6,10 +6,14 @@ use crate::engine::schedule;
 use crate::engine::vars::Blackboard;
 use crate::engine::walk::Pos;
 use crate::transport::{CallError, CallErrorKind, Connector, Peer, Request, Response, Step, Target};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+/// Longest wait for the connections to close at the end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A message to the loop.
 enum Message {
@@ -24,11 +28,17 @@ enum Message {
     Interrupt,
 }
 
+/// The way to a host's connection, and the task that holds it.
+struct Line {
+    orders: mpsc::UnboundedSender<Request>,
+    holder: JoinHandle<()>,
+}
+
 /// Connections, timers and counters of a run; outlives plays and batches.
 pub struct Dispatcher<'s> {
     connector: Arc<dyn Connector>,
     forks: Arc<Semaphore>,
-    lines: HashMap<String, mpsc::UnboundedSender<Request>>,
+    lines: HashMap<String, Line>,
     inbox: mpsc::UnboundedReceiver<Message>,
     address: mpsc::UnboundedSender<Message>,
     sink: &'s mut dyn FnMut(Event),
@@ -141,10 +151,15 @@ impl<'s> Dispatcher<'s> {
                         break;
                     }
                     (self.sink)(Event::Interrupted);
+                    // Between two attempts nothing is in flight.
+                    for index in std::mem::take(&mut batch.asleep) {
+                        batch.busy -= 1;
+                        batch.ready.push_back(index);
+                    }
                 }
                 Some(Message::Wake { host }) => {
-                    batch.busy -= 1;
-                    if let Some(index) = batch.index_of(&host) {
+                    if let Some(index) = batch.index_of(&host).filter(|i| batch.asleep.remove(i)) {
+                        batch.busy -= 1;
                         batch.ready.push_back(index);
                     }
                 }
@@ -174,6 +189,11 @@ impl<'s> Dispatcher<'s> {
                 }
             }
         }
+        if self.interrupts > 1 {
+            for (index, run) in runs.iter().enumerate() {
+                self.relay(&mut batch, runs, index, run.abandoned().into_iter().collect());
+            }
+        }
         let everything = Pos(vec![u32::MAX]);
         batch.finish_tasks(Some(&everything), self.sink);
         for run in runs.iter() {
@@ -198,15 +218,10 @@ impl<'s> Dispatcher<'s> {
         targets: &HashMap<String, Target>,
         limits: Limits,
     ) {
-        if runs[index].state == State::Running {
-            let over = match (&batch.end_after, runs[index].pos()) {
-                (Some(end), Some(pos)) => pos > *end,
-                _ => false,
-            };
-            if over || self.interrupts > 0 {
-                runs[index].end();
-            }
-        }
+        let over = match (&batch.end_after, runs[index].pos()) {
+            (Some(end), Some(pos)) => pos > *end,
+            _ => false,
+        };
         let mut out = Vec::new();
         let first = batch.first() == Some(index);
         let least = if batch.released.remove(&index) {
@@ -222,6 +237,9 @@ impl<'s> Dispatcher<'s> {
             fatal: batch.fatal.clone(),
             out: &mut out,
         };
+        if over || self.interrupts > 0 {
+            runs[index].stop(&mut world);
+        }
         let next = runs[index].step(&mut world);
         batch.fatal = world.fatal;
         self.relay(batch, runs, index, out);
@@ -235,6 +253,7 @@ impl<'s> Dispatcher<'s> {
             }
             Next::Sleep(seconds) => {
                 batch.busy += 1;
+                batch.asleep.insert(index);
                 let host = runs[index].name.clone();
                 let address = self.address.clone();
                 tokio::spawn(async move {
@@ -336,10 +355,10 @@ impl<'s> Dispatcher<'s> {
     /// Hands a message to the host's connection, which is made when there is none.
     fn send(&mut self, host: &str, targets: &HashMap<String, Target>, request: Request) {
         let line = self.lines.entry(host.to_owned()).or_insert_with(|| {
-            let (line, mut orders) = mpsc::unbounded_channel::<Request>();
+            let (sender, mut orders) = mpsc::unbounded_channel::<Request>();
             let (connector, forks, address) = (self.connector.clone(), self.forks.clone(), self.address.clone());
             let (host, target) = (host.to_owned(), targets.get(host).cloned());
-            tokio::spawn(async move {
+            let holder = tokio::spawn(async move {
                 let mut peer: Option<Box<dyn Peer>> = None;
                 while let Some(request) = orders.recv().await {
                     let permit = forks.acquire().await;
@@ -364,10 +383,10 @@ impl<'s> Dispatcher<'s> {
                     peer.close().await;
                 }
             });
-            line
+            Line { orders: sender, holder }
         });
         // The line ends only with the dispatcher.
-        let _ = line.send(request);
+        let _ = line.orders.send(request);
     }
 
     fn count(&mut self, host: &str, answer: &Result<Response, CallError>, connect_ms: Option<u64>) {
@@ -380,9 +399,18 @@ impl<'s> Dispatcher<'s> {
         }
     }
 
-    /// Closes all connections (masters stay as their targets say).
-    pub async fn close(mut self) -> (BTreeMap<String, Stats>, BTreeMap<String, Timing>) {
-        self.lines.clear();
+    /// Closes all connections (masters stay as their targets say); after a second Ctrl-C without waiting for them.
+    pub async fn close(self) -> (BTreeMap<String, Stats>, BTreeMap<String, Timing>) {
+        // Their orders end here, all at once.
+        let holders: Vec<_> = self.lines.into_values().map(|line| line.holder).collect();
+        if self.interrupts < 2 {
+            let all = async {
+                for holder in holders {
+                    let _ = holder.await;
+                }
+            };
+            let _ = tokio::time::timeout(CLOSE_LIMIT, all).await;
+        }
         (self.stats, self.timing)
     }
 }
@@ -433,6 +461,8 @@ struct Batch {
     waiting: Vec<(usize, Condition)>,
     /// Calls and timers under way.
     busy: usize,
+    /// Hosts with a timer.
+    asleep: BTreeSet<usize>,
     /// Where each host stands, and how many stand at each place.
     at: Vec<Option<Pos>>,
     crowd: BTreeMap<Pos, usize>,
@@ -458,6 +488,7 @@ impl Batch {
             ready: (0..runs.len()).collect(),
             waiting: Vec::new(),
             busy: 0,
+            asleep: BTreeSet::new(),
             at: vec![None; runs.len()],
             crowd: BTreeMap::new(),
             once: HashMap::new(),

@@ -99,7 +99,10 @@ impl Evaluation<'_> {
         if let Yaml::Bool(value) = node.yaml {
             return Ok(value);
         }
-        Ok(self.shared().templar.condition(node, &self.dyn_scope())?)
+        Ok(self
+            .scope
+            .tainted
+            .without(|| self.shared().templar.condition(node, &self.dyn_scope()))?)
     }
 
     /// All must hold; the first that does not is returned.
@@ -157,6 +160,11 @@ impl Evaluation<'_> {
 
     /// Whom to become, from variables, keywords and options (in that order of strength).
     pub fn run_as(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
+        // Whom a task runs as shows nothing of the password.
+        self.scope.tainted.clone().without(|| self.run_as_(task))
+    }
+
+    fn run_as_(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
         let options = &self.shared().options;
         let variable = |names: &[&str]| -> Result<Option<Value>, Trouble> {
             for name in names {

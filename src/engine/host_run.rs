@@ -17,7 +17,7 @@ use crate::engine::ledger;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Produced, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Produced, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
 use crate::language::Task;
@@ -278,11 +278,35 @@ impl HostRun {
         self.facts_pending
     }
 
-    /// Stops here: nothing further is begun on this host in this play.
-    pub fn end(&mut self) {
+    /// Stops here: nothing further is begun on this host in this play, and what was done is told.
+    pub fn stop(&mut self, world: &mut World<'_>) {
+        if self.state != State::Running {
+            return;
+        }
+        if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
+            let outcome = lost_outcome(None);
+            self.settle_final(outcome, world);
+        } else if self.current.as_ref().is_some_and(|r| matches!(r.item.stage, Stage::Looking(_))) {
+            // The answer is here, with what is to be looked at again.
+            self.work(world);
+        }
+        if self.current.as_ref().is_some_and(|r| !r.results.is_empty()) {
+            self.finish_task(world);
+        }
         self.current = None;
-        self.walk.end();
-        self.state = State::Done;
+        if self.state == State::Running {
+            self.walk.end();
+            self.state = State::Done;
+        }
+    }
+
+    /// What to tell when nobody waits for the answer any more.
+    pub fn abandoned(&self) -> Option<Out> {
+        self.in_flight.as_ref().filter(|f| f.ops > 0)?;
+        Some(Out::Warning {
+            pos: self.current.as_ref().map(|run| run.pos.clone()),
+            text: "stopped while it ran: it may or may not have been done".to_owned(),
+        })
     }
 
     /// Where the host stands; `None` when it is through.
@@ -819,15 +843,7 @@ impl HostRun {
                         run.item.lost = Some(change);
                     } else {
                         run.item.action = None;
-                        let failure =
-                            Failure::new("the connection was lost while it ran: it may or may not have been done")
-                                .help("look at the host before running it again");
-                        let mut outcome = ItemOutcome::failed(failure);
-                        if let Some(failed) = &mut outcome.failure {
-                            failed.code = Code::LOST.0.to_owned();
-                            failed.notes.extend(said(&error.said));
-                        }
-                        self.settle_final(outcome, world);
+                        self.settle_final(lost_outcome(Some(&error)), world);
                     }
                 }
             }
@@ -965,6 +981,7 @@ impl HostRun {
         let notify = self.notifies(&task, &scope);
 
         let value = Arc::new(Value::Object(summary.value.clone()));
+        let no_log = no_log || scope.tainted.get();
         if let Some(name) = &task.register {
             let stored = match &summary.unknown {
                 Some(why) => Err(format!("`{name}` {why}")),
@@ -987,7 +1004,13 @@ impl HostRun {
         for (name, set) in &summary.set {
             let set = Arc::new(set.clone());
             self.produced.set(name, Ok(set.clone()));
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
             world.board.publish(&self.name, &pos, name, &set);
+        }
+        if no_log {
+            world.board.hide(&self.name, &self.produced.secret);
         }
         if summary.status == TaskStatus::Changed || (summary.unknown.is_some() && !notify.is_empty()) {
             for name in &notify {
@@ -1306,9 +1329,11 @@ impl HostRun {
     fn announce(&self, task: &Arc<Task>, pos: &Pos, scope: &Arc<TaskScope>, world: &mut World<'_>) {
         let evaluation = self.evaluation(scope.clone());
         let own = match &task.name {
-            Some(name) => evaluation
-                .text(name)
-                .unwrap_or_else(|_| name.as_str().unwrap_or_default().to_owned()),
+            Some(name) => {
+                let raw = || name.as_str().unwrap_or_default().to_owned();
+                let text = evaluation.text(name).unwrap_or_else(|_| raw());
+                if scope.tainted.get() { raw() } else { text }
+            }
             None => task.module.to_owned(),
         };
         let name = match &task.role {
@@ -1336,6 +1361,18 @@ impl Work {
     fn failed(failure: Failure) -> Work {
         Work::Item(Box::new(ItemOutcome::failed(failure)))
     }
+}
+
+/// An op was sent, and nobody knows what came of it.
+fn lost_outcome(error: Option<&CallError>) -> ItemOutcome {
+    let failure = Failure::new("the connection was lost while it ran: it may or may not have been done")
+        .help("look at the host before running it again");
+    let mut outcome = ItemOutcome::failed(failure);
+    if let Some(failed) = &mut outcome.failure {
+        failed.code = Code::LOST.0.to_owned();
+        failed.notes.extend(error.iter().flat_map(|e| said(&e.said)));
+    }
+    outcome
 }
 
 fn said(text: &str) -> Vec<String> {
@@ -1366,6 +1403,7 @@ pub fn scope(
             .cloned()
             .collect()
     });
+    let tainted = Taint::default();
     TaskScope {
         host: layers.clone(),
         produced,
@@ -1377,7 +1415,9 @@ pub fn scope(
             board: board.clone(),
             pos: pos.clone(),
             wait: Arc::default(),
+            tainted: tainted.clone(),
         }),
+        tainted,
     }
 }
 

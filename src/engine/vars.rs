@@ -6,6 +6,7 @@ use crate::language::{Common, Node, Role};
 use crate::template::{Found, Scope};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 /// A layer of variables written by the user, shared between hosts.
@@ -74,7 +75,42 @@ pub struct TaskScope {
     /// `item`, `ansible_loop`, `index_var`..., `ansible_failed_task`: data.
     pub local: Arc<HashMap<String, Arc<Value>>>,
     pub hostvars: Option<HostVars>,
+    /// Set when a secret was read: what is made of it must not be shown.
+    pub tainted: Taint,
 }
+
+/// Shared by all scopes of a task on a host.
+#[derive(Clone, Debug, Default)]
+pub struct Taint(Arc<AtomicBool>);
+
+impl Taint {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Evaluates something whose outcome tells nothing of the secrets it reads (a condition, whom to become).
+    pub fn without<T>(&self, evaluate: impl FnOnce() -> T) -> T {
+        let before = self.get();
+        let value = evaluate();
+        self.0.store(before, Ordering::Relaxed);
+        value
+    }
+}
+
+/// Passwords among the connection variables.
+const SECRET_NAMES: [&str; 7] = [
+    "ansible_become_password",
+    "ansible_become_pass",
+    "ansible_sudo_pass",
+    "ansible_su_pass",
+    "ansible_password",
+    "ansible_ssh_pass",
+    "ansible_ssh_password",
+];
 
 impl TaskScope {
     fn in_layers(layers: &[Layer], name: &str) -> Option<Arc<Node>> {
@@ -92,6 +128,9 @@ fn find(layer: &[(String, Arc<Node>)], name: &str) -> Option<Arc<Node>> {
 
 impl Scope for TaskScope {
     fn lookup(&self, name: &str) -> Found {
+        if self.produced.secret.contains(name) || SECRET_NAMES.contains(&name) {
+            self.tainted.set();
+        }
         if let Some(value) = self.local.get(name) {
             return Found::Data(value.clone());
         }
@@ -240,6 +279,7 @@ struct Entry {
     /// The position up to which everything is done; `None`: done with the play, or not in it.
     reached: Option<Pos>,
     facts: Vec<(Pos, Arc<Value>)>,
+    secret: Arc<HashSet<String>>,
     values: HashMap<String, Vec<(Pos, Arc<Value>)>>,
 }
 
@@ -254,13 +294,14 @@ impl Blackboard {
         let mut hosts = self.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let old = hosts.remove(&layers.name);
         let start = Pos::default();
-        let (facts, values) = old.map_or_else(Default::default, |e| {
+        let (facts, secret, values) = old.map_or_else(Default::default, |e| {
             (
                 e.facts
                     .last()
                     .map(|(_, f)| (start.clone(), f.clone()))
                     .into_iter()
                     .collect(),
+                e.secret,
                 e.values
                     .into_iter()
                     .filter_map(|(k, v)| v.last().map(|(_, x)| (k, vec![(start.clone(), x.clone())])))
@@ -273,6 +314,7 @@ impl Blackboard {
                 layers,
                 reached,
                 facts,
+                secret,
                 values,
             },
         );
@@ -289,6 +331,11 @@ impl Blackboard {
                 .or_default()
                 .push((at.clone(), value.clone()))
         });
+    }
+
+    /// Names whose values are secret.
+    pub fn hide(&self, host: &str, names: &Arc<HashSet<String>>) {
+        self.write(host, |e| e.secret = names.clone());
     }
 
     pub fn publish_facts(&self, host: &str, at: &Pos, facts: &Arc<Value>) {
@@ -314,7 +361,8 @@ impl Blackboard {
     }
 
     /// The variables of `host` as linear order shows them to a task at `pos`.
-    fn scope(&self, board: &Arc<Blackboard>, host: &str, pos: &Pos, wait: &WaitList) -> Option<RemoteScope> {
+    fn scope(&self, host: &str, asking: &HostVars) -> Option<RemoteScope> {
+        let pos = &asking.pos;
         let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let entry = hosts.get(host)?;
         let before = |at: &Pos| at < pos || *at == Pos::default();
@@ -325,6 +373,7 @@ impl Blackboard {
                 .rev()
                 .find(|(at, _)| before(at))
                 .map(|(_, f)| f.clone()),
+            secret: entry.secret.clone(),
             ..Produced::default()
         };
         for (name, versions) in &entry.values {
@@ -340,16 +389,13 @@ impl Blackboard {
             role: None,
             search: Arc::default(),
             local: Arc::default(),
-            hostvars: Some(HostVars {
-                board: board.clone(),
-                pos: pos.clone(),
-                wait: wait.clone(),
-            }),
+            tainted: asking.tainted.clone(),
+            hostvars: Some(asking.clone()),
         };
         Some(RemoteScope {
             scope,
             reached,
-            wait: wait.clone(),
+            wait: asking.wait.clone(),
         })
     }
 }
@@ -363,6 +409,7 @@ pub struct HostVars {
     pub board: Arc<Blackboard>,
     pub pos: Pos,
     pub wait: WaitList,
+    pub tainted: Taint,
 }
 
 /// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.
@@ -403,7 +450,7 @@ impl Scope for RemoteScope {
 /// `hostvars` itself: its names are hosts, its values their variables.
 impl Scope for HostVars {
     fn lookup(&self, name: &str) -> Found {
-        match self.board.scope(&self.board, name, &self.pos, &self.wait) {
+        match self.board.scope(name, self) {
             Some(scope) => Found::Scope(Arc::new(scope)),
             None => Found::Missing,
         }
