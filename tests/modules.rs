@@ -238,7 +238,9 @@ fn decide(action: &dyn Action, host: &Host) -> (usize, Answer) {
 fn describe(answer: &Answer, looks: usize, host: &Host) -> Value {
     match answer {
         Ok(Decision::Keep(report)) => {
-            let mut value = describe_report(report);
+            let mut report = report.clone();
+            report.warnings.append(&mut report.pending);
+            let mut value = describe_report(&report);
             value["looks"] = json!(looks);
             json!({ "keep": value })
         }

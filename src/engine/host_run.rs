@@ -659,7 +659,9 @@ impl HostRun {
             None
         };
         let look = |probe: &Probe| {
-            let seen = self.cache.fresh.get(probe)?.clone();
+            let Some(seen) = self.cache.fresh.get(probe).cloned() else {
+                return overlay?.known(probe);
+            };
             Some(match overlay {
                 Some(overlay) => overlay.view(probe, seen),
                 None => seen,

@@ -49,7 +49,9 @@ impl ItemOutcome {
             skipped,
             ..ItemOutcome::default()
         };
+        let pending = report.pending.clone();
         outcome.absorb(report);
+        outcome.warnings.extend(pending);
         outcome
     }
 

@@ -15,6 +15,9 @@ LimitCORE,LimitCORESoft,LimitRSS,LimitRSSSoft,LimitNOFILE,LimitNOFILESoft,LimitA
 LimitNPROCSoft,LimitMEMLOCK,LimitMEMLOCKSoft,LimitLOCKS,LimitLOCKSSoft,LimitSIGPENDING,LimitSIGPENDINGSoft,\
 LimitMSGQUEUE,LimitMSGQUEUESoft,LimitNICE,LimitNICESoft,LimitRTPRIO,LimitRTPRIOSoft";
 
+/// Our drop-in for settings that no module of their own writes.
+pub const SETTINGS: &str = "60-rmqplay.conf";
+
 /// Limits and CPU affinity of a unit's main process and its threads, found on the host in one go because the
 /// process id is not known before.
 const PROCESS: &str = r#"case $1 in *[!0-9]*) pid=$(systemctl show -p MainPID --value -- "$1" 2>/dev/null);; *) pid=$1;; esac
@@ -122,6 +125,11 @@ impl Unit {
             .get(property)
             .map(String::as_str)
             .filter(|v| !v.is_empty())
+    }
+
+    /// The name as it is said: without `.service`.
+    pub fn short(&self) -> &str {
+        self.name.strip_suffix(".service").unwrap_or(&self.name)
     }
 
     /// systemd knows a file for it (or it is masked).
@@ -352,7 +360,7 @@ impl DropIn {
             edits.daemon_reload(outdated);
         }
         if unit.managed && !unit.exists() {
-            report = report.warn(format!("there is no unit {} yet", unit.name));
+            report = report.pending(format!("there is no unit {} yet", unit.name));
         }
         Ok(report)
     }
