@@ -308,10 +308,17 @@ impl HostRun {
 
     /// What to tell when nobody waits for the answer any more.
     pub fn abandoned(&self) -> Option<Out> {
-        self.in_flight.as_ref().filter(|f| f.ops > 0)?;
+        self.in_flight
+            .as_ref()
+            .filter(|f| f.ops > 0 && self.state == State::Running)?;
+        let run = self.current.as_ref()?;
+        let name = run.task.name.as_ref().and_then(|n| n.as_str());
         Some(Out::Warning {
-            pos: self.current.as_ref().map(|run| run.pos.clone()),
-            text: "stopped while it ran: it may or may not have been done".to_owned(),
+            pos: None,
+            text: format!(
+                "`{}` was not waited for: it may or may not have been done",
+                name.unwrap_or(run.task.module)
+            ),
         })
     }
 

@@ -302,15 +302,25 @@ pub fn interrupted_once() {
 pub fn interrupted_twice() {
     let stage = Stage::set();
     let play = stage.desk.file("play.yml", BUSY);
+    let events = stage.desk.file("events", "");
+    let report = format!("jsonl={events}");
     let run = stage
         .desk
-        .start(&stage.arguments(&play, &["-e", "holding=['mq-1','mq-2','mq-3']"]));
+        .start(&stage.arguments(&play, &["-e", "holding=['mq-1','mq-2','mq-3']", "--report", &report]));
     stage.wait_until_holding(&ALL);
     run.interrupt();
+    // Two signals at once would be one.
+    eventually("the run knows", || {
+        std::fs::read_to_string(&events).unwrap().contains("interrupted")
+    });
     run.interrupt();
     // Nobody lets the tasks go on.
     let report = run.end().ended(130).report();
     assert_eq!(report.0["interrupted"], true);
+    says(
+        &report.warnings().into_iter().collect::<String>(),
+        &["`hold` was not waited for: it may or may not have been done"],
+    );
     assert_eq!(report.statuses("change", &ALL), ["changed"; 3]);
     for node in &stage.nodes {
         stage.let_go(node);
