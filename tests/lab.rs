@@ -3,6 +3,14 @@
 //!
 //! A test that changes the nodes leaves them as it found them, or asks for nodes of another kind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 #[path = "lab/bare.rs"]
 mod bare;
 #[path = "lab/booted.rs"]

@@ -39,6 +39,14 @@
 //!
 //! `RMQPLAY_BLESS=1 cargo test --test modules -- MODULE/CASE` writes what came out; read it before it is committed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 use rmqplay::host::{
     Content, Delta, ExecResult, Facet, FileKind, Guard, Layer, Observation, Op, Outcome, Probe, Stat, Status, Undo,
 };

@@ -293,6 +293,9 @@ pub fn failed_op(change: &Change, outcomes: &[Outcome], own: Option<Failure>) ->
         if code == Code::GUARD {
             failure.helps.push("look at the file, then run again".to_owned());
         }
+        if let (Some(crate::host::Op::Put { .. }), Status::Failed(text)) = (op, &outcome.status) {
+            failure.helps.extend(put_refused(text).map(str::to_owned));
+        }
         if index > 0 {
             failure.notes.push(format!(
                 "{index} of {} steps of this task were done before it",
@@ -303,6 +306,23 @@ pub fn failed_op(change: &Change, outcomes: &[Outcome], own: Option<Failure>) ->
     failed.deltas = if index > 0 { change.deltas.clone() } else { Vec::new() };
     failed.changed = index > 0 && change.changed;
     Some(failed)
+}
+
+/// What the kernel means when it does not take a value.
+fn put_refused(text: &str) -> Option<&'static str> {
+    [
+        (
+            "Read-only file system",
+            "it is mounted read-only, as in a container: set it on the machine that runs the container",
+        ),
+        (
+            "Permission denied",
+            "it takes root (`become: true`); in a container not even root may set what belongs to the whole machine",
+        ),
+        ("Invalid argument", "the kernel does not take this value"),
+    ]
+    .into_iter()
+    .find_map(|(said, meaning)| text.contains(said).then_some(meaning))
 }
 
 fn describe(op: &crate::host::Op) -> String {

@@ -571,6 +571,9 @@ async fn play(
     Ok(true)
 }
 
+/// Hosts of a batch, and how to reach each.
+type Prepared = (Vec<HostRun>, HashMap<String, Target>);
+
 /// Hosts of a batch with their variables and targets.
 fn prepare(
     run: &Run,
@@ -578,16 +581,14 @@ fn prepare(
     batch: &[String],
     magic: &Arc<HashMap<String, Arc<Value>>>,
     fleet: &Fleet,
-) -> Result<(Vec<HostRun>, HashMap<String, Target>), Vec<Diagnostic>> {
+) -> Result<Prepared, Vec<Diagnostic>> {
     let play = &planned.play;
     let mut refused = Vec::new();
     let mut runs = Vec::new();
     let mut targets = HashMap::new();
-    let role_layers = |field: fn(&crate::language::Role) -> &Vec<(String, Arc<Node>)>| -> Vec<Layer> {
-        play.play.roles.iter().map(|r| Arc::new(field(r).clone())).collect()
-    };
-    let defaults = role_layers(|r| &r.defaults);
-    let role_vars = role_layers(|r| &r.vars);
+    let roles = &play.play.roles;
+    let defaults: Vec<Layer> = roles.iter().map(|r| Arc::new(r.defaults.clone())).collect();
+    let role_vars: Vec<Layer> = roles.iter().map(|r| Arc::new(r.vars.clone())).collect();
     let play_vars: Layer = Arc::new(play.play.common.vars.clone());
     let mut files: HashMap<String, Layer> = HashMap::new();
     // Hosts outside the play are seen through `hostvars` too.

@@ -196,4 +196,27 @@ impl Op {
             ..Exec::default()
         })
     }
+
+    /// The paths in it.
+    pub fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Op::Write { path, backup, .. } => std::iter::once(path).chain(backup).collect(),
+            Op::Put { path, .. }
+            | Op::MakeDir { path, .. }
+            | Op::Remove { path, .. }
+            | Op::Chmod { path, .. }
+            | Op::Chown { path, .. }
+            | Op::Touch { path, .. } => vec![path],
+            // The text of a symbolic link is not a path to follow here; that of a hard one is.
+            Op::Link { path, target, hard, .. } => {
+                if *hard {
+                    vec![path, target]
+                } else {
+                    vec![path]
+                }
+            }
+            Op::Copy { source, path, .. } => vec![source, path],
+            Op::Exec(exec) => exec.cwd.iter_mut().collect(),
+        }
+    }
 }

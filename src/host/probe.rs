@@ -94,6 +94,15 @@ impl Probe {
         }
     }
 
+    /// The paths in it.
+    pub fn paths_mut(&mut self) -> Vec<&mut String> {
+        match self {
+            Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => vec![path],
+            Probe::Glob { pattern } => vec![pattern],
+            Probe::Exec { .. } | Probe::Facts | Probe::Tcp { .. } => Vec::new(),
+        }
+    }
+
     pub fn scope(&self) -> Scope {
         match self {
             // A connection to the host itself depends on nobody else.

@@ -169,8 +169,7 @@ impl Node {
             .arg(format!("--machine={}", self.name))
             .arg(format!("--network-namespace-path=/run/netns/{}", self.namespace()))
             .arg(format!("--resolv-conf=copy-{}", if uplink { "uplink" } else { "host" }))
-            // Services inside may raise their limits as on a machine, whatever this process was allowed.
-            .args(["--rlimit=NOFILE=1024:1048576", "--register=no", "--boot"]);
+            .args(["--register=no", "--boot"]);
         if !systemd {
             boot.arg("--keep-unit");
         }

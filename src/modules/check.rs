@@ -186,6 +186,7 @@ impl Verdict {
             desired,
             file: None,
             live: if live { found.clone() } else { None },
+            read_only: false,
             process: if live { None } else { found },
             source: None,
         }

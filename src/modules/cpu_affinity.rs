@@ -135,6 +135,7 @@ impl Action for CpuAffinity {
             desired: self.cpus.as_deref().map(cpu_text).unwrap_or_default(),
             file: None,
             live: None,
+            read_only: false,
             process: None,
             source: None,
         };

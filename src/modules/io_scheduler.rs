@@ -259,6 +259,7 @@ impl Action for IoScheduler {
                     source: kept.as_ref().map(|_| FILE.to_owned()),
                     file: self.persist.then(|| kept.unwrap_or_else(|| "not set".to_owned())),
                     live: Some(live),
+                    read_only: false,
                     process: None,
                 });
             }

@@ -233,6 +233,7 @@ impl Action for IoNice {
             desired: wanted.text(),
             file: Some(own.map_or_else(|| "not set".to_owned(), Priority::text)),
             live: loaded.filter(|_| unit.exists()).map(Priority::text),
+            read_only: false,
             process: running
                 .filter(|(_, t)| !t.is_empty())
                 .map(|(_, threads)| shown(&threads)),

@@ -163,6 +163,7 @@ impl Action for SystemdDropIn {
                 source: now.is_some().then(|| path.clone()),
                 file: Some(now.map_or_else(|| "not set".to_owned(), |v| unit::canonical(&key, &v))),
                 live: unit.exists().then_some(live),
+                read_only: false,
                 process: None,
             };
             layers.push((key, layer));

@@ -269,6 +269,7 @@ fn refusal(strings: Vec<&str>) -> Option<String> {
 
 /// The script of a request, for the standard input of `sh`. `marker` is random for each call, letters and digits only.
 pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
+    let request = &at_home(request);
     let plan = Plan::of(request);
     let has = |wanted: fn(&Unit<'_>) -> bool| plan.units.iter().any(wanted);
     let ops = has(|unit| matches!(unit, Unit::Op(_)));
@@ -593,9 +594,42 @@ fn guard_word(guard: &Option<Guard>) -> &str {
     }
 }
 
+/// Stands for the acting user's home at the head of a path, until [`quote`] writes `"$HOME"`. No path of a user's
+/// begins with it.
+const HOME: &str = "\u{1}~";
+
+/// Paths that begin with `~/` with the mark of [`HOME`] instead: only the host knows where that is.
+fn at_home(request: &Request) -> std::borrow::Cow<'_, Request> {
+    let mut request = std::borrow::Cow::Borrowed(request);
+    let marked = |path: &str| {
+        let rest = path
+            .strip_prefix('~')
+            .filter(|rest| rest.is_empty() || rest.starts_with('/'))?;
+        Some(format!("{HOME}{rest}"))
+    };
+    for index in 0..request.steps.len() {
+        let mut step = request.steps[index].clone();
+        let paths = match &mut step {
+            Step::Probe(probe) => probe.paths_mut(),
+            Step::Op(op) => op.paths_mut(),
+        };
+        let mut any = false;
+        for path in paths {
+            if let Some(at_home) = marked(path) {
+                *path = at_home;
+                any = true;
+            }
+        }
+        if any {
+            request.to_mut().steps[index] = step;
+        }
+    }
+    request
+}
+
 /// A relative path that no tool takes for an option.
 fn rooted(path: &str) -> String {
-    if path.starts_with('/') {
+    if path.starts_with('/') || path.starts_with(HOME) {
         path.to_owned()
     } else {
         format!("./{path}")
@@ -610,6 +644,13 @@ fn is_identifier(name: &str) -> bool {
 
 /// One word of sh that means these bytes; the only place that quotes. A NUL cannot come here: [`Plan::of`] refuses it.
 pub(super) fn quote(text: &str) -> Vec<u8> {
+    if let Some(rest) = text.strip_prefix(HOME) {
+        let mut word = b"\"$HOME\"".to_vec();
+        if !rest.is_empty() {
+            word.extend(quote(rest));
+        }
+        return word;
+    }
     match shlex::bytes::try_quote(text.as_bytes()) {
         Ok(quoted) => quoted.into_owned(),
         Err(_) => b"''".to_vec(),

@@ -325,6 +325,7 @@ impl Action for Service {
             desired: wanted,
             file: in_file,
             live: loaded.filter(|_| unit.exists()).map(|l| self.part(l)),
+            read_only: false,
             process: running.map(|(_, now)| self.part(now)),
             source,
         });
