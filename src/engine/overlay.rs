@@ -3,7 +3,6 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat};
 mod units;
 
 use self::units::Units;
