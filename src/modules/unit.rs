@@ -1,6 +1,9 @@
 //! systemd units as modules see them: what systemd has loaded, what the running main process has, and the text
 //! of unit files and drop-ins.
 
+mod loaded;
+
+pub use self::loaded::reloaded;
 use super::knob::Edits;
 use super::{Failure, Report, Seen, Stop};
 use crate::host::{Content, Delta, Effect, ExecResult, Observation, Op, Probe};
@@ -168,9 +171,10 @@ impl Unit {
             .unwrap_or_default()
     }
 
-    /// The file that counts where `own` does not: the last drop-in but it, else the unit's own file.
+    /// The file that counts where `own` does not: the last drop-in but ours, else the unit's own file.
     pub fn last_file(&self, own: &str) -> Option<String> {
-        let other = self.drop_ins().into_iter().rev().find(|p| *p != own);
+        let ours = |path: &str| path == own || path.ends_with(&format!("/{SETTINGS}"));
+        let other = self.drop_ins().into_iter().rev().find(|p| !ours(p));
         other.or(self.get("FragmentPath")).map(str::to_owned)
     }
 
