@@ -407,6 +407,10 @@ impl HostRun {
 
     fn fail_outside_task(&mut self, world: &mut World<'_>, pos: Pos, trouble: &Trouble) -> Flow {
         let failed = self.trouble_text(trouble);
+        self.fail_facts(world, pos, failed)
+    }
+
+    fn fail_facts(&mut self, world: &mut World<'_>, pos: Pos, failed: Failed) -> Flow {
         self.stats.failures += 1;
         self.state = State::Failed;
         let mut result = result::simple(TaskStatus::Failed);
@@ -877,6 +881,12 @@ impl HostRun {
                     location: None,
                     rendered: None,
                 };
+                if error.kind == CallErrorKind::Become && self.facts_pending {
+                    // The host was reached; it is the first task that fails, as with Ansible.
+                    self.facts_pending = false;
+                    self.fail_facts(world, Pos(vec![0]), failure);
+                    return;
+                }
                 self.stats.unreachable += 1;
                 self.state = State::Unreachable;
                 world.out.push(Out::Unreachable { pos, failure });
