@@ -71,6 +71,7 @@ pub fn of(
             board,
             pos: Pos::default(),
             wait: Arc::default(),
+            free: false,
         }),
     })
 }
