@@ -71,7 +71,11 @@ pub fn of(
             board,
             pos: Pos::default(),
             wait: Arc::default(),
+<<<<<<< HEAD
             tainted: Default::default(),
+=======
+            free: false,
+>>>>>>> audit
         }),
         tainted: Default::default(),
     })

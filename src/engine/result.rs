@@ -94,6 +94,14 @@ impl ItemOutcome {
         }
     }
 
+    /// Gives a failure its message.
+    pub fn say(&mut self, msg: String) {
+        self.values.insert("msg".to_owned(), Value::from(msg.clone()));
+        if let Some(failure) = &mut self.failure {
+            failure.msg = msg;
+        }
+    }
+
     pub fn skipped(condition: Value) -> Self {
         let mut values = Map::new();
         values.insert("skip_reason".to_owned(), Value::from("Conditional result was False"));
@@ -162,7 +170,8 @@ impl ItemOutcome {
     fn value(&self) -> Map<String, Value> {
         let mut value = self.values.clone();
         value.insert("changed".to_owned(), Value::Bool(self.changed));
-        value.insert("failed".to_owned(), Value::Bool(self.failure.is_some()));
+        let unreachable = value.get("unreachable") == Some(&Value::Bool(true));
+        value.insert("failed".to_owned(), Value::Bool(self.failure.is_some() && !unreachable));
         if self.skipped {
             value.insert("skipped".to_owned(), Value::Bool(true));
         }
@@ -317,7 +326,7 @@ pub fn failed_op(change: &Change, outcomes: &[Outcome], own: Option<Failure>) ->
         }
     }
     failed.deltas = if index > 0 { change.deltas.clone() } else { Vec::new() };
-    failed.changed = index > 0 && change.changed;
+    failed.changed = (index > 0 || change.settle == Settle::Outcome && outcome.exec.is_some()) && change.changed;
     Some(failed)
 }
 
@@ -494,6 +503,8 @@ pub struct Summary {
     pub facts: Map<String, Value>,
     pub set: Map<String, Value>,
     pub after: Option<Effect>,
+    /// Files that were included: each counts as a task.
+    pub included: u64,
     pub quiet: bool,
 }
 
@@ -511,6 +522,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         facts: Map::new(),
         set: Map::new(),
         after: None,
+        included: 0,
         quiet: !outcomes.is_empty() && outcomes.iter().all(|o| o.quiet),
     };
     let changed = outcomes.iter().any(|o| o.changed);
@@ -546,9 +558,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         value.insert("results".to_owned(), Value::Array(results));
         value.insert("changed".to_owned(), Value::Bool(changed));
         value.insert("failed".to_owned(), Value::Bool(failed));
-        if skipped {
-            value.insert("skipped".to_owned(), Value::Bool(true));
-        }
+        value.insert("skipped".to_owned(), Value::Bool(skipped));
         summary.items = outcomes
             .iter()
             .map(|o| ItemResult {
@@ -571,7 +581,10 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
             summary.failure = outcome.failure.take();
         }
         match outcome.after.take() {
-            Some(Effect::Insert(items)) => inserted.extend(items),
+            Some(Effect::Insert(items)) => {
+                summary.included += 1;
+                inserted.extend(items);
+            }
             Some(effect) => summary.after = Some(effect),
             None => {}
         }

@@ -73,7 +73,7 @@ impl Produced {
 }
 
 /// What does not change for a host during a play.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HostLayers {
     pub name: String,
     /// Defaults of all roles of the play: level 2.
@@ -163,6 +163,19 @@ impl Scope for TaskScope {
         }
         if let Some(value) = self.local.get(name) {
             return Found::Data(value.clone());
+        }
+        if let ("ansible_play_hosts" | "ansible_play_batch" | "play_hosts", Some(hostvars)) = (name, &self.hostvars)
+            && let Some(Value::Array(all)) = self.host.play_magic.get(name).map(|v| &**v)
+        {
+            return match hostvars.board.survivors(all, &hostvars.pos, hostvars.free) {
+                Ok(names) => Found::Data(Arc::new(Value::Array(names))),
+                Err(behind) => {
+                    let text = format!("host `{}` has not come to this task yet", behind.join("`, `"));
+                    let mut wait = hostvars.wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    wait.extend(behind);
+                    Found::Unknown(text)
+                }
+            };
         }
         if let Some(value) = self.host.magic.get(name).or_else(|| self.host.play_magic.get(name)) {
             return Found::Data(value.clone());
@@ -309,6 +322,8 @@ struct Entry {
     layers: Arc<HostLayers>,
     /// The position up to which everything is done; `None`: done with the play, or not in it.
     reached: Option<Pos>,
+    /// The position at which it failed or was lost in this play.
+    lost: Option<Pos>,
     facts: Vec<(Pos, Arc<Value>)>,
     secret: Arc<HashSet<String>>,
     values: HashMap<String, Vec<(Pos, Arc<Value>)>>,
@@ -339,11 +354,18 @@ impl Blackboard {
                     .collect(),
             )
         });
+        // Others see what the inventory says of a host, not what the play or its roles add.
+        let layers = Arc::new(HostLayers {
+            defaults: Vec::new(),
+            high: Vec::new(),
+            ..(*layers).clone()
+        });
         hosts.insert(
             layers.name.clone(),
             Entry {
                 layers,
                 reached,
+                lost: None,
                 facts,
                 secret,
                 values,
@@ -353,6 +375,28 @@ impl Blackboard {
 
     pub fn reach(&self, host: &str, pos: Option<Pos>) {
         self.write(host, |e| e.reached = pos);
+    }
+
+    pub fn lose(&self, host: &str, at: &Pos) {
+        self.write(host, |e| e.lost.get_or_insert_with(|| at.clone()).clone());
+    }
+
+    /// Those of `names` that have not failed before `pos`; the others' names where that cannot be told yet.
+    fn survivors(&self, names: &[Value], pos: &Pos, free: bool) -> Result<Vec<Value>, Vec<String>> {
+        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let entry = |name: &Value| name.as_str().and_then(|n| hosts.get(n));
+        let behind = |e: &&Entry| !free && e.lost.is_none() && e.reached.as_ref().is_some_and(|r| r < pos);
+        let wait: Vec<String> = names
+            .iter()
+            .filter_map(entry)
+            .filter(behind)
+            .map(|e| e.layers.name.clone())
+            .collect();
+        if !wait.is_empty() {
+            return Err(wait);
+        }
+        let lives = |name: &&Value| entry(name).is_none_or(|e| e.lost.as_ref().is_none_or(|at| !free && at >= pos));
+        Ok(names.iter().filter(lives).cloned().collect())
     }
 
     pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Arc<Value>) {
@@ -392,11 +436,16 @@ impl Blackboard {
     }
 
     /// The variables of `host` as linear order shows them to a task at `pos`.
+<<<<<<< HEAD
     fn scope(&self, host: &str, asking: &HostVars) -> Option<RemoteScope> {
         let pos = &asking.pos;
+=======
+    fn scope(&self, host: &str, seer: &HostVars) -> Option<RemoteScope> {
+        let HostVars { pos, wait, free, .. } = seer;
+>>>>>>> audit
         let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let entry = hosts.get(host)?;
-        let before = |at: &Pos| at < pos || *at == Pos::default();
+        let before = |at: &Pos| *free || at < pos || *at == Pos::default();
         let mut produced = Produced {
             facts: entry
                 .facts
@@ -412,7 +461,7 @@ impl Blackboard {
                 produced.set(name, Ok(value.clone()));
             }
         }
-        let reached = entry.reached.as_ref().is_none_or(|r| r >= pos);
+        let reached = *free || entry.reached.as_ref().is_none_or(|r| r >= pos);
         let scope = TaskScope {
             host: entry.layers.clone(),
             produced,
@@ -420,8 +469,12 @@ impl Blackboard {
             role: None,
             search: Arc::default(),
             local: Arc::default(),
+<<<<<<< HEAD
             tainted: asking.tainted.clone(),
             hostvars: Some(asking.clone()),
+=======
+            hostvars: Some(seer.clone()),
+>>>>>>> audit
         };
         Some(RemoteScope {
             scope,
@@ -440,7 +493,12 @@ pub struct HostVars {
     pub board: Arc<Blackboard>,
     pub pos: Pos,
     pub wait: WaitList,
+<<<<<<< HEAD
     pub tainted: Taint,
+=======
+    /// `strategy: free`: what is there is seen, nothing is waited for.
+    pub free: bool,
+>>>>>>> audit
 }
 
 /// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.
