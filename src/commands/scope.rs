@@ -71,11 +71,8 @@ pub fn of(
             board,
             pos: Pos::default(),
             wait: Arc::default(),
-<<<<<<< HEAD
             tainted: Default::default(),
-=======
             free: false,
->>>>>>> audit
         }),
         tainted: Default::default(),
     })

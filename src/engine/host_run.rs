@@ -594,7 +594,9 @@ impl HostRun {
             let check = evaluation.flag(&task, "check_mode", |c| c.check_mode.as_ref())?;
             run.predicted = check.unwrap_or(self.play.shared.mode == Mode::Diff);
             run.timeout_s = match task.inherited(|c| c.timeout.as_ref()) {
-                Some(node) => u32::try_from(evaluation.integer(node, "timeout")?).ok().filter(|t| *t > 0),
+                Some(node) => u32::try_from(evaluation.integer(node, "timeout")?)
+                    .ok()
+                    .filter(|t| *t > 0),
                 None => None,
             };
             run.hide_diff = !evaluation.flag(&task, "diff", |c| c.diff.as_ref())?.unwrap_or(true);
@@ -850,7 +852,10 @@ impl HostRun {
             None
         };
         if let Some(mut outcome) = outcome {
-            if let Some(limit) = run.timeout_s.filter(|_| outcome.values.get("rc") == Some(&Value::from(124))) {
+            if let Some(limit) = run
+                .timeout_s
+                .filter(|_| outcome.values.get("rc") == Some(&Value::from(124)))
+            {
                 outcome.say(format!("the time limit of {limit} s (`timeout`) ended it"));
             }
             run.item.action = None;
@@ -907,20 +912,8 @@ impl HostRun {
                         run.item.lost = Some(change);
                     } else {
                         run.item.action = None;
-<<<<<<< HEAD
-                        self.settle_final(lost_outcome(Some(&error)), world);
-=======
-                        let failure =
-                            Failure::new("the connection was lost while it ran: it may or may not have been done")
-                                .help("look at the host before running it again");
-                        let mut outcome = ItemOutcome::failed(failure);
-                        if let Some(failed) = &mut outcome.failure {
-                            failed.code = Code::LOST.0.to_owned();
-                            failed.notes.extend(said(&error.said));
-                        }
-                        let flow = self.settle_final(outcome, world);
+                        let flow = self.settle_final(lost_outcome(Some(&error)), world);
                         self.go_on(flow);
->>>>>>> audit
                     }
                 }
             }
@@ -939,14 +932,12 @@ impl HostRun {
                     location: None,
                     rendered: None,
                 };
-<<<<<<< HEAD
                 if error.kind == CallErrorKind::Become && self.facts_pending {
                     // The host was reached; it is the first task that fails, as with Ansible.
                     self.facts_pending = false;
                     self.fail_facts(world, Pos(vec![0]), failure);
                     return;
                 }
-=======
                 if self.ignores_unreachable(world) {
                     return self.go_on_unreachable(failure, world);
                 }
@@ -955,7 +946,6 @@ impl HostRun {
                     self.make_fatal(&at, world);
                 }
                 self.lost_at = Some(at);
->>>>>>> audit
                 self.stats.unreachable += 1;
                 self.state = State::Unreachable;
                 world.out.push(Out::Unreachable { pos, failure });
@@ -1150,11 +1140,12 @@ impl HostRun {
         let once = self.once(&task, &scope);
         let fatal = summary.status == TaskStatus::Failed
             && !ignore
-            && (once || evaluation
-                .flag(&task, "any_errors_fatal", |c| c.any_errors_fatal.as_ref())
-                .ok()
-                .flatten()
-                .unwrap_or(false));
+            && (once
+                || evaluation
+                    .flag(&task, "any_errors_fatal", |c| c.any_errors_fatal.as_ref())
+                    .ok()
+                    .flatten()
+                    .unwrap_or(false));
         drop(evaluation);
         let notify = self.notifies(&task, &scope);
 
@@ -1624,11 +1615,8 @@ pub fn scope(
             board: board.clone(),
             pos: pos.clone(),
             wait: Arc::default(),
-<<<<<<< HEAD
             tainted: tainted.clone(),
-=======
             free: play.strategy == Strategy::Free,
->>>>>>> audit
         }),
         tainted,
     }

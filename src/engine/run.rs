@@ -458,13 +458,20 @@ fn play_magic(run: &Run, play: &Play, [all, left, batch]: [&[String]; 3]) -> Has
     };
     let name = match (&play.name, play.hosts.as_seq()) {
         (Some(name), _) => modules::plain(&name.to_value()),
-        (None, Some(hosts)) => hosts.iter().map(|h| modules::plain(&h.to_value())).collect::<Vec<_>>().join(","),
+        (None, Some(hosts)) => hosts
+            .iter()
+            .map(|h| modules::plain(&h.to_value()))
+            .collect::<Vec<_>>()
+            .join(","),
         (None, None) => modules::plain(&play.hosts.to_value()),
     };
     let mut roles: Vec<&str> = play.roles.iter().map(|r| &*r.name).collect();
     roles.sort_unstable();
     roles.dedup();
-    let limit = run.limit.as_ref().map(|limit| ("ansible_limit", Value::from(limit.text())));
+    let limit = run
+        .limit
+        .as_ref()
+        .map(|limit| ("ansible_limit", Value::from(limit.text())));
     [
         ("groups", Value::Object(groups)),
         ("playbook_dir", Value::from(playbook_dir)),
@@ -574,8 +581,14 @@ async fn play(
         let left = batch.iter().any(|h| !fleet.lost.contains(h));
         if !left {
             if of > 1 || id < run.program.plays.len() as u64 {
-                let what = if of > 1 { "every host of the batch is lost" } else { "every host of the play is lost" };
-                dispatcher.tell(Event::Stopped { reason: what.to_owned() });
+                let what = if of > 1 {
+                    "every host of the batch is lost"
+                } else {
+                    "every host of the play is lost"
+                };
+                dispatcher.tell(Event::Stopped {
+                    reason: what.to_owned(),
+                });
             }
             return Ok(false);
         }

@@ -436,13 +436,8 @@ impl Blackboard {
     }
 
     /// The variables of `host` as linear order shows them to a task at `pos`.
-<<<<<<< HEAD
-    fn scope(&self, host: &str, asking: &HostVars) -> Option<RemoteScope> {
-        let pos = &asking.pos;
-=======
     fn scope(&self, host: &str, seer: &HostVars) -> Option<RemoteScope> {
         let HostVars { pos, wait, free, .. } = seer;
->>>>>>> audit
         let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let entry = hosts.get(host)?;
         let before = |at: &Pos| *free || at < pos || *at == Pos::default();
@@ -469,17 +464,13 @@ impl Blackboard {
             role: None,
             search: Arc::default(),
             local: Arc::default(),
-<<<<<<< HEAD
-            tainted: asking.tainted.clone(),
-            hostvars: Some(asking.clone()),
-=======
+            tainted: seer.tainted.clone(),
             hostvars: Some(seer.clone()),
->>>>>>> audit
         };
         Some(RemoteScope {
             scope,
             reached,
-            wait: asking.wait.clone(),
+            wait: wait.clone(),
         })
     }
 }
@@ -493,12 +484,9 @@ pub struct HostVars {
     pub board: Arc<Blackboard>,
     pub pos: Pos,
     pub wait: WaitList,
-<<<<<<< HEAD
     pub tainted: Taint,
-=======
     /// `strategy: free`: what is there is seen, nothing is waited for.
     pub free: bool,
->>>>>>> audit
 }
 
 /// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.
