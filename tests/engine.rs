@@ -704,3 +704,34 @@ fn what_is_made_of_a_no_log_result_is_hidden_too() {
         "a condition on a secret hides nothing: {last:?}"
     );
 }
+
+#[test]
+fn a_dry_run_knows_that_a_command_would_run_and_no_more() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: runs, command: {argv: [noop]}, register: r}
+    - {name: on changed, copy: {dest: /f/0, content: x}, when: r is changed}
+    - {name: on rc, copy: {dest: /f/1, content: x}, when: r.rc == 0}
+    - {name: with stdout, copy: {dest: /f/2, content: '{{ r.stdout }}'}}
+    - {name: judged, command: {argv: [noop]}, register: j, changed_when: j.rc == 1}
+    - {name: reads only, command: {argv: [noop]}, changed_when: false}
+",
+        "a\n",
+    )
+    .mode(Mode::Diff)
+    .run(fleet());
+    assert_eq!(
+        told.statuses("a"),
+        [
+            "runs=Changed",
+            "on changed=Changed",
+            "on rc=Unknown",
+            "with stdout=Unknown",
+            "judged=Unknown",
+            "reads only=Ok"
+        ]
+    );
+}

@@ -72,6 +72,7 @@ pub fn of(
             pos: Pos::default(),
             wait: Arc::default(),
             tainted: Default::default(),
+            free: false,
         }),
         tainted: Default::default(),
     })

@@ -2,6 +2,8 @@
 //! message. A guess that turns out wrong costs a look, never correctness: decisions are made from fresh
 //! observations only, whatever was guessed here.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::evaluate::{Trouble, item_scope};
 use crate::engine::event::Mode;
 use crate::engine::host_run::{HostRun, scope};
@@ -44,7 +46,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             }
         }
         if let Some(name) = &task.register {
-            produced.set(name, Err(format!("`{name}` is not there yet")));
+            produced.set(name, Err(format!("`{name}` is not there yet").into()));
         }
         walk.advance();
     }
@@ -71,7 +73,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             return;
         }
         if let Some(name) = &task.register {
-            produced.set(name, result.ok_or_else(|| format!("`{name}` is not there yet")));
+            produced.set(name, result.ok_or_else(|| format!("`{name}` is not there yet").into()));
         }
         walk.advance();
     }

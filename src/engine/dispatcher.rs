@@ -203,6 +203,11 @@ impl<'s> Dispatcher<'s> {
             self.timing.entry(run.name.clone()).or_default().executions += run.executions;
         }
         let mut end = batch.end;
+        // Where every host was rescued, nothing was fatal after all.
+        if let Some(host) = batch.fatal_on.filter(|_| runs.iter().any(|r| r.state == State::Failed)) {
+            let why = format!("what fails on {host} fails everywhere (`any_errors_fatal` or `run_once`)");
+            end.stop.get_or_insert(why);
+        }
         if runs.iter().any(|r| r.check_failed) {
             end.stop.get_or_insert_with(|| "a check failed".to_owned());
         }
@@ -244,6 +249,9 @@ impl<'s> Dispatcher<'s> {
         batch.fatal = world.fatal;
         self.relay(batch, runs, index, out);
         batch.place(index, &mut runs[index]);
+        if let Some(at) = &runs[index].lost_at {
+            board.lose(&runs[index].name, at);
+        }
         board.reach(&runs[index].name, batch.at[index].clone());
         match next {
             Next::Call(request) => {
@@ -347,8 +355,8 @@ impl<'s> Dispatcher<'s> {
                 Out::ClearErrors => batch.end.clear_errors = true,
             }
         }
-        if batch.fatal.is_some() && batch.end.stop.is_none() {
-            batch.end.stop = Some(format!("a task failed on {host}, and `any_errors_fatal` holds"));
+        if batch.fatal.is_some() && batch.fatal_on.is_none() {
+            batch.fatal_on = Some(host);
         }
     }
 
@@ -468,6 +476,7 @@ struct Batch {
     crowd: BTreeMap<Pos, usize>,
     once: HashMap<Pos, Once>,
     fatal: Option<Pos>,
+    fatal_on: Option<String>,
     end_after: Option<Pos>,
     last_failure: Option<Pos>,
     /// Hosts that are through, and those of them that failed or cannot be reached.
@@ -493,6 +502,7 @@ impl Batch {
             crowd: BTreeMap::new(),
             once: HashMap::new(),
             fatal: None,
+            fatal_on: None,
             end_after: None,
             last_failure: None,
             done: 0,

@@ -1,5 +1,7 @@
 //! PURE. From a task as written to something that can run on a host: conditions, loops, keywords, arguments.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::{Code, Diagnostic, SourceMap, Span};
 use crate::engine::shared::{PlayRun, Shared};
 use crate::engine::vars::TaskScope;

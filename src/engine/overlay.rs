@@ -1,6 +1,8 @@
 //! PURE. The dry run's memory of what earlier tasks would have done: predicted effects of ops laid over what was
 //! seen. Derived from the ops alone, never written by modules, never used to apply.
 
+#![deny(clippy::disallowed_methods)]
+
 mod units;
 
 use self::units::Units;

@@ -242,7 +242,7 @@ fn play_scope(run: &Run, play: &Arc<PlayRun>) -> Arc<TaskScope> {
         high: vec![Arc::new(play.play.common.vars.clone())],
         extra: run.extra.clone(),
         magic: HashMap::new(),
-        play_magic: Arc::new(play_magic(run, &play.play, &[], &[])),
+        play_magic: Arc::new(play_magic(run, &play.play, [&[], &[], &[]])),
         facts_expected: false,
     };
     Arc::new(scope(
@@ -439,8 +439,9 @@ fn directory(path: &str) -> String {
     }
 }
 
-/// Variables that are the same for all hosts of a play.
-fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> HashMap<String, Arc<Value>> {
+/// Variables that are the same for all hosts of a play. Hosts: all of the play, those not lost in earlier batches,
+/// those of the batch; whoever is lost while the batch runs is taken away where a task looks.
+fn play_magic(run: &Run, play: &Play, [all, left, batch]: [&[String]; 3]) -> HashMap<String, Arc<Value>> {
     let options = &run.shared.options;
     let groups: serde_json::Map<String, Value> = run
         .inventory
@@ -459,11 +460,22 @@ fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> Has
     } else {
         options.tags.clone()
     };
-    let name = play
-        .name
+    let name = match (&play.name, play.hosts.as_seq()) {
+        (Some(name), _) => modules::plain(&name.to_value()),
+        (None, Some(hosts)) => hosts
+            .iter()
+            .map(|h| modules::plain(&h.to_value()))
+            .collect::<Vec<_>>()
+            .join(","),
+        (None, None) => modules::plain(&play.hosts.to_value()),
+    };
+    let mut roles: Vec<&str> = play.roles.iter().map(|r| &*r.name).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    let limit = run
+        .limit
         .as_ref()
-        .map(|n| modules::plain(&n.to_value()))
-        .unwrap_or_default();
+        .map(|limit| ("ansible_limit", Value::from(limit.text())));
     [
         ("groups", Value::Object(groups)),
         ("playbook_dir", Value::from(playbook_dir)),
@@ -474,10 +486,13 @@ fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> Has
         ("ansible_run_tags", Value::from(tags)),
         ("ansible_skip_tags", Value::from(options.skip_tags.clone())),
         ("ansible_play_name", Value::from(name)),
-        ("ansible_play_hosts", Value::from(batch.to_vec())),
-        ("ansible_play_hosts_all", Value::from(hosts.to_vec())),
+        ("ansible_play_hosts", Value::from(left.to_vec())),
+        ("ansible_play_hosts_all", Value::from(all.to_vec())),
         ("ansible_play_batch", Value::from(batch.to_vec())),
         ("play_hosts", Value::from(batch.to_vec())),
+        ("ansible_role_names", Value::from(roles.clone())),
+        ("ansible_play_role_names", Value::from(roles.clone())),
+        ("role_names", Value::from(roles)),
         (
             "ansible_version",
             serde_json::json!({"full": "2.19.14", "major": 2, "minor": 19, "revision": 14, "string": "2.19.14"}),
@@ -485,6 +500,7 @@ fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> Has
         ("rmqplay_version", Value::from(env!("CARGO_PKG_VERSION"))),
     ]
     .into_iter()
+    .chain(limit)
     .map(|(name, value)| (name.to_owned(), Arc::new(value)))
     .collect()
 }
@@ -536,7 +552,8 @@ async fn play(
                 hosts: batch.clone(),
             });
         }
-        let magic = Arc::new(play_magic(run, play, &hosts, &batch));
+        let left: Vec<String> = hosts.iter().filter(|h| !fleet.lost.contains(*h)).cloned().collect();
+        let magic = Arc::new(play_magic(run, play, [&planned.hosts, &left, &batch]));
         let (mut runs, targets) = prepare(run, planned, &batch, &magic, fleet)?;
         let limits = Limits {
             max_fail_percentage: planned.max_fail_percentage,
@@ -568,10 +585,18 @@ async fn play(
         if end.end_play {
             break;
         }
-        if lost == batch.len() && of > 1 {
-            dispatcher.tell(Event::Stopped {
-                reason: "every host of the batch is lost".to_owned(),
-            });
+        let left = batch.iter().any(|h| !fleet.lost.contains(h));
+        if !left {
+            if of > 1 || id < run.program.plays.len() as u64 {
+                let what = if of > 1 {
+                    "every host of the batch is lost"
+                } else {
+                    "every host of the play is lost"
+                };
+                dispatcher.tell(Event::Stopped {
+                    reason: what.to_owned(),
+                });
+            }
             return Ok(false);
         }
     }

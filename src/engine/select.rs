@@ -1,5 +1,7 @@
 //! PURE. Which tasks run: tags.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::evaluate::Evaluation;
 use crate::language::Task;
 use serde_json::Value;

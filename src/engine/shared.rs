@@ -1,5 +1,7 @@
 //! What all hosts of a run, and of a play, share. Immutable while it runs.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::SourceMap;
 use crate::engine::event::Mode;
 use crate::language::{Files, Play};

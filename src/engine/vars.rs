@@ -1,6 +1,8 @@
 //! PURE. The variables of a host while it runs: layers in Ansible's order of precedence, what tasks have
 //! produced, and what other hosts may see of it.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::walk::Pos;
 use crate::language::{Common, Node, Role};
 use crate::template::{Found, Scope};
@@ -18,13 +20,41 @@ pub struct Produced {
     /// Facts without the `ansible_` prefix; `None` until gathered.
     pub facts: Option<Arc<Value>>,
     /// Registered results and `set_fact`s; `None`: not there yet (looking ahead, dry run), and why.
-    pub values: Arc<HashMap<String, Result<Arc<Value>, String>>>,
+    pub values: Arc<HashMap<String, Result<Arc<Value>, Missing>>>,
     /// Names whose values came from `no_log` tasks.
     pub secret: Arc<HashSet<String>>,
 }
 
+/// A result that is not there yet (looking ahead, dry run).
+#[derive(Clone, Debug)]
+pub struct Missing {
+    pub why: String,
+    /// What is known of it all the same (`changed`).
+    pub known: Map<String, Value>,
+}
+
+impl From<String> for Missing {
+    fn from(why: String) -> Self {
+        Missing { why, known: Map::new() }
+    }
+}
+
+/// A result of which some is known.
+impl Scope for Missing {
+    fn lookup(&self, name: &str) -> Found {
+        match self.known.get(name) {
+            Some(value) => Found::Data(Arc::new(value.clone())),
+            None => Found::Unknown(self.why.clone()),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.known.keys().cloned().collect()
+    }
+}
+
 impl Produced {
-    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, String>) {
+    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, Missing>) {
         Arc::make_mut(&mut self.values).insert(name.to_owned(), value);
     }
 
@@ -43,7 +73,7 @@ impl Produced {
 }
 
 /// What does not change for a host during a play.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HostLayers {
     pub name: String,
     /// Defaults of all roles of the play: level 2.
@@ -134,6 +164,19 @@ impl Scope for TaskScope {
         if let Some(value) = self.local.get(name) {
             return Found::Data(value.clone());
         }
+        if let ("ansible_play_hosts" | "ansible_play_batch" | "play_hosts", Some(hostvars)) = (name, &self.hostvars)
+            && let Some(Value::Array(all)) = self.host.play_magic.get(name).map(|v| &**v)
+        {
+            return match hostvars.board.survivors(all, &hostvars.pos, hostvars.free) {
+                Ok(names) => Found::Data(Arc::new(Value::Array(names))),
+                Err(behind) => {
+                    let text = format!("host `{}` has not come to this task yet", behind.join("`, `"));
+                    let mut wait = hostvars.wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    wait.extend(behind);
+                    Found::Unknown(text)
+                }
+            };
+        }
         if let Some(value) = self.host.magic.get(name).or_else(|| self.host.play_magic.get(name)) {
             return Found::Data(value.clone());
         }
@@ -180,7 +223,8 @@ impl Scope for TaskScope {
         }
         match self.produced.values.get(name) {
             Some(Ok(value)) => return Found::Data(value.clone()),
-            Some(Err(why)) => return Found::Unknown(why.clone()),
+            Some(Err(missing)) if missing.known.is_empty() => return Found::Unknown(missing.why.clone()),
+            Some(Err(missing)) => return Found::Scope(Arc::new(missing.clone())),
             None => {}
         }
         if let Some(node) = self.chain.iter().rev().find_map(|c| find(&c.vars, name)) {
@@ -278,6 +322,8 @@ struct Entry {
     layers: Arc<HostLayers>,
     /// The position up to which everything is done; `None`: done with the play, or not in it.
     reached: Option<Pos>,
+    /// The position at which it failed or was lost in this play.
+    lost: Option<Pos>,
     facts: Vec<(Pos, Arc<Value>)>,
     secret: Arc<HashSet<String>>,
     values: HashMap<String, Vec<(Pos, Arc<Value>)>>,
@@ -308,11 +354,18 @@ impl Blackboard {
                     .collect(),
             )
         });
+        // Others see what the inventory says of a host, not what the play or its roles add.
+        let layers = Arc::new(HostLayers {
+            defaults: Vec::new(),
+            high: Vec::new(),
+            ..(*layers).clone()
+        });
         hosts.insert(
             layers.name.clone(),
             Entry {
                 layers,
                 reached,
+                lost: None,
                 facts,
                 secret,
                 values,
@@ -322,6 +375,28 @@ impl Blackboard {
 
     pub fn reach(&self, host: &str, pos: Option<Pos>) {
         self.write(host, |e| e.reached = pos);
+    }
+
+    pub fn lose(&self, host: &str, at: &Pos) {
+        self.write(host, |e| e.lost.get_or_insert_with(|| at.clone()).clone());
+    }
+
+    /// Those of `names` that have not failed before `pos`; the others' names where that cannot be told yet.
+    fn survivors(&self, names: &[Value], pos: &Pos, free: bool) -> Result<Vec<Value>, Vec<String>> {
+        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let entry = |name: &Value| name.as_str().and_then(|n| hosts.get(n));
+        let behind = |e: &&Entry| !free && e.lost.is_none() && e.reached.as_ref().is_some_and(|r| r < pos);
+        let wait: Vec<String> = names
+            .iter()
+            .filter_map(entry)
+            .filter(behind)
+            .map(|e| e.layers.name.clone())
+            .collect();
+        if !wait.is_empty() {
+            return Err(wait);
+        }
+        let lives = |name: &&Value| entry(name).is_none_or(|e| e.lost.as_ref().is_none_or(|at| !free && at >= pos));
+        Ok(names.iter().filter(lives).cloned().collect())
     }
 
     pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Arc<Value>) {
@@ -361,11 +436,11 @@ impl Blackboard {
     }
 
     /// The variables of `host` as linear order shows them to a task at `pos`.
-    fn scope(&self, host: &str, asking: &HostVars) -> Option<RemoteScope> {
-        let pos = &asking.pos;
+    fn scope(&self, host: &str, seer: &HostVars) -> Option<RemoteScope> {
+        let HostVars { pos, wait, free, .. } = seer;
         let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let entry = hosts.get(host)?;
-        let before = |at: &Pos| at < pos || *at == Pos::default();
+        let before = |at: &Pos| *free || at < pos || *at == Pos::default();
         let mut produced = Produced {
             facts: entry
                 .facts
@@ -381,7 +456,7 @@ impl Blackboard {
                 produced.set(name, Ok(value.clone()));
             }
         }
-        let reached = entry.reached.as_ref().is_none_or(|r| r >= pos);
+        let reached = *free || entry.reached.as_ref().is_none_or(|r| r >= pos);
         let scope = TaskScope {
             host: entry.layers.clone(),
             produced,
@@ -389,13 +464,13 @@ impl Blackboard {
             role: None,
             search: Arc::default(),
             local: Arc::default(),
-            tainted: asking.tainted.clone(),
-            hostvars: Some(asking.clone()),
+            tainted: seer.tainted.clone(),
+            hostvars: Some(seer.clone()),
         };
         Some(RemoteScope {
             scope,
             reached,
-            wait: asking.wait.clone(),
+            wait: wait.clone(),
         })
     }
 }
@@ -410,6 +485,8 @@ pub struct HostVars {
     pub pos: Pos,
     pub wait: WaitList,
     pub tainted: Taint,
+    /// `strategy: free`: what is there is seen, nothing is waited for.
+    pub free: bool,
 }
 
 /// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.

@@ -141,7 +141,13 @@ pub fn power_lost_between_tasks() {
     let report = ran.report();
     assert_eq!(report.stat("mq-2", "unreachable"), 1);
     assert_eq!(report.statuses("change", &ALL), ["changed"; 3]);
-    assert_eq!(report.statuses("restart it", &ALL), ["changed", "none", "changed"]);
+    // Where it stood: files need not wait for other hosts, commands do.
+    assert_eq!(
+        report.statuses("restart it", &ALL),
+        ["changed", "unreachable", "changed"]
+    );
+    let failed = report.result("restart it", "mq-2");
+    assert!(["E201", "E203"].contains(&failed["code"].as_str().unwrap()), "{failed}");
 
     fault::power_on(&stage.lab, &stage.nodes[1]).unwrap();
     stage.handler_is_not_lost(&play, &stage.nodes[1]);
@@ -302,15 +308,25 @@ pub fn interrupted_once() {
 pub fn interrupted_twice() {
     let stage = Stage::set();
     let play = stage.desk.file("play.yml", BUSY);
+    let events = stage.desk.file("events", "");
+    let report = format!("jsonl={events}");
     let run = stage
         .desk
-        .start(&stage.arguments(&play, &["-e", "holding=['mq-1','mq-2','mq-3']"]));
+        .start(&stage.arguments(&play, &["-e", "holding=['mq-1','mq-2','mq-3']", "--report", &report]));
     stage.wait_until_holding(&ALL);
     run.interrupt();
+    // Two signals at once would be one.
+    eventually("the run knows", || {
+        std::fs::read_to_string(&events).unwrap().contains("interrupted")
+    });
     run.interrupt();
     // Nobody lets the tasks go on.
     let report = run.end().ended(130).report();
     assert_eq!(report.0["interrupted"], true);
+    says(
+        &report.warnings().into_iter().collect::<String>(),
+        &["`hold` was not waited for: it may or may not have been done"],
+    );
     assert_eq!(report.statuses("change", &ALL), ["changed"; 3]);
     for node in &stage.nodes {
         stage.let_go(node);
@@ -346,7 +362,7 @@ pub fn interrupted_between_attempts() {
 pub fn become_refused() {
     let stage = Stage::set();
     let add = "id guest 2>/dev/null || { useradd --create-home --shell /bin/bash guest && \
-               cp -a /home/ops/.ssh /home/guest/ && chown -R guest:guest /home/guest/.ssh; }";
+               cp -a /home/ops/.ssh /home/guest/ && chown -R guest:guest /home/guest/.ssh; }; echo guest:any | chpasswd";
     stage.nodes[2].exec(&["sh", "-c", add]).unwrap();
     let inventory = |deploy: &str| {
         let config = stage.lab.ssh_config();

@@ -6,6 +6,8 @@ use rmqplay::lab::{Lab, Node, Release, Wanted};
 use serde_json::Value;
 
 const SITE: &str = "playbooks/site.yml";
+/// `tuning_nofile` in inventories/lab.
+const NOFILE: &str = "16384";
 
 pub fn on_trixie() {
     site(Release::Trixie, &[]);
@@ -142,7 +144,7 @@ fn read_back(lab: &Lab, node: &Node, release: Release, variables: &[&str]) {
         "systemctl show rabbitmq-server -p LimitNOFILE -p TimeoutStopUSec -p IOSchedulingPriority -p ActiveState \
          -p UnitFileState -p NeedDaemonReload",
         &[
-            "LimitNOFILE=100000",
+            &format!("LimitNOFILE={NOFILE}"),
             "TimeoutStopUSec=10min",
             "IOSchedulingPriority=0",
             "ActiveState=active",
@@ -152,13 +154,10 @@ fn read_back(lab: &Lab, node: &Node, release: Release, variables: &[&str]) {
     );
     let beam = root("pgrep -x beam.smp");
     let limits = root(&format!("grep '^Max open files' /proc/{beam}/limits"));
-    assert_eq!(
-        limits.split_whitespace().collect::<Vec<_>>()[3..5],
-        ["100000", "100000"]
-    );
+    assert_eq!(limits.split_whitespace().collect::<Vec<_>>()[3..5], [NOFILE, NOFILE]);
     all(
         &format!("tr '\\0' '\\n' </proc/{beam}/environ"),
-        &["ERL_MAX_PORTS=100000"],
+        &[&format!("ERL_MAX_PORTS={NOFILE}")],
     );
     assert_eq!(root(&format!("ionice -p {beam}")), "best-effort: prio 0");
 
@@ -213,7 +212,7 @@ fn read_back(lab: &Lab, node: &Node, release: Release, variables: &[&str]) {
         "rabbitmqctl -q eval '{erlang:system_info(port_limit), vm_memory_monitor:get_vm_memory_high_watermark()}.'",
     );
     let (ports, watermark) = vm.trim_matches(['{', '}']).split_once(',').unwrap();
-    assert!(ports.parse::<u64>().unwrap() >= 100_000, "{vm}");
+    assert!(ports.parse::<u64>().unwrap() >= NOFILE.parse().unwrap(), "{vm}");
     assert_eq!(watermark, "0.4");
     assert_eq!(
         root("cat /proc/sys/kernel/hostname; rabbitmq-diagnostics -q check_running >/dev/null && echo runs"),
