@@ -413,5 +413,7 @@ all:
         }
         assert!(!report.0.to_string().contains("wrong\""), "a password is shown");
     }
-    stage.nodes[2].exec(&["userdel", "--remove", "guest"]).unwrap();
+    stage.nodes[2]
+        .exec(&["userdel", "--force", "--remove", "guest"])
+        .unwrap();
 }

@@ -25,6 +25,7 @@ fn site(release: Release, variables: &[&str]) {
     });
     let desk = Desk::new();
     let run = |command: &str, more: &[&str]| {
+        eprintln!("{:?} {command}", std::time::Instant::now());
         let mut arguments = vec![command, SITE, "-i", "inventories/lab"];
         arguments.extend(variables);
         arguments.extend(more);
@@ -51,10 +52,12 @@ fn site(release: Release, variables: &[&str]) {
         verified
             .results()
             .iter()
-            .all(|(section, ..)| section.ends_with("_check"))
+            .all(|(section, ..)| section != &"task" && section != &"handler")
     );
 
-    broken(&lab, &run);
+    if release == Release::Trixie {
+        broken(&lab, &run);
+    }
 }
 
 /// What diff named is what apply changed, task by task and host by host.
