@@ -72,7 +72,9 @@ pub fn of(
             pos: Pos::default(),
             wait: Arc::default(),
             free: false,
+            touched_secret: Arc::default(),
         }),
+        touched_secret: Arc::default(),
     })
 }
 

@@ -10,6 +10,7 @@ use crate::transport::{Method, RunAs, Secret};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Why something could not be evaluated.
 #[derive(Clone, Debug)]
@@ -99,7 +100,11 @@ impl Evaluation<'_> {
         if let Yaml::Bool(value) = node.yaml {
             return Ok(value);
         }
-        Ok(self.shared().templar.condition(node, &self.dyn_scope())?)
+        // A condition shows nothing of what it looks at.
+        let touched = self.scope.touched_secret.load(Ordering::Relaxed);
+        let holds = self.shared().templar.condition(node, &self.dyn_scope());
+        self.scope.touched_secret.store(touched, Ordering::Relaxed);
+        Ok(holds?)
     }
 
     /// All must hold; the first that does not is returned.
@@ -309,16 +314,27 @@ impl Evaluation<'_> {
         let span = node.map_or(task.module_span, |n| n.span);
         let label = match node {
             Some(node) if node.is_template() => match self.resolve(node) {
-                Ok(Some(value)) => format!("is `{}` on host `{}`", modules::plain(&value), self.scope.host.name),
+                Ok(Some(value)) => format!("is `{}`", modules::plain(&value)),
                 _ => String::new(),
             },
             _ => String::new(),
         };
         let mut diagnostic = Diagnostic::error(Code::VALUE, error.message).at(span, label);
+        if let Some((name, origin)) = node.and_then(|n| self.origin(n)) {
+            diagnostic = diagnostic.related(format!("`{name}` comes from here"), origin, "");
+        }
         if let Some(help) = error.help {
             diagnostic = diagnostic.help(help);
         }
         Trouble::Wrong(Box::new(diagnostic))
+    }
+
+    /// The variable that a template begins with, and where that is written.
+    fn origin(&self, node: &Node) -> Option<(String, Span)> {
+        let text = node.as_str()?.split_once("{{")?.1.trim_start();
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let name = &text[..end.unwrap_or(text.len())];
+        Some((name.to_owned(), self.scope.defined_at(name)?))
     }
 
     /// The task on this host, ready to look and decide.

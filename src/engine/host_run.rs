@@ -14,6 +14,7 @@ use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
 use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
+use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
@@ -26,6 +27,7 @@ use crate::transport::{CallError, CallErrorKind, Reply, Request, Response, RunAs
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a host wants next.
 #[derive(Debug)]
@@ -1071,6 +1073,8 @@ impl HostRun {
             hide_diff,
             ..
         } = run;
+        // What was made of a secret is one.
+        let no_log = no_log || scope.touched_secret.load(Ordering::Relaxed);
         let mut summary = result::summarise(items.is_some(), results);
         if let Some(failed) = &mut summary.failure
             && failed.location.is_none()
@@ -1111,9 +1115,11 @@ impl HostRun {
             self.produced.set(name, stored);
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
             }
             if summary.unknown.is_none() {
-                world.board.publish(&self.name, &pos, name, &value);
+                world.board.publish(&self.name, &pos, name, &value, no_log);
             }
         }
         if !summary.facts.is_empty() {
@@ -1124,8 +1130,13 @@ impl HostRun {
         }
         for (name, set) in &summary.set {
             let set = Arc::new(set.clone());
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
+            }
             self.produced.set(name, Ok(set.clone()));
-            world.board.publish(&self.name, &pos, name, &set);
+            world.board.publish(&self.name, &pos, name, &set, no_log);
         }
         if summary.status == TaskStatus::Changed || (summary.unknown.is_some() && !notify.is_empty()) {
             for name in &notify {
@@ -1169,7 +1180,8 @@ impl HostRun {
             // Each file that is included counts, as the task that it is included by.
             self.stats.ok += summary.included.saturating_sub(1);
         }
-        let result = result::told(&summary, no_log, hide_diff);
+        let mut result = result::told(&summary, no_log, hide_diff);
+        mask::uris(&mut result, &self.play.shared.options.mask_key);
         let check = matches!(self.walk.section(), Section::PreCheck | Section::PostCheck);
         if !summary.quiet && !meta {
             world.out.push(Out::Result {
@@ -1525,6 +1537,7 @@ pub fn scope(
             .cloned()
             .collect()
     });
+    let touched_secret: Arc<AtomicBool> = Arc::default();
     TaskScope {
         host: layers.clone(),
         produced,
@@ -1537,7 +1550,9 @@ pub fn scope(
             pos: pos.clone(),
             wait: Arc::default(),
             free: play.strategy == Strategy::Free,
+            touched_secret: touched_secret.clone(),
         }),
+        touched_secret,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::language::{Common, Node, Role};
 use crate::template::{Found, Scope};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 /// A layer of variables written by the user, shared between hosts.
@@ -18,7 +19,7 @@ pub struct Produced {
     pub facts: Option<Arc<Value>>,
     /// Registered results and `set_fact`s; `None`: not there yet (looking ahead, dry run), and why.
     pub values: Arc<HashMap<String, Result<Arc<Value>, String>>>,
-    /// Names whose values came from `no_log` tasks.
+    /// Names whose values came from `no_log` tasks, or from tasks that used such values.
     pub secret: Arc<HashSet<String>>,
 }
 
@@ -74,6 +75,8 @@ pub struct TaskScope {
     /// `item`, `ansible_loop`, `index_var`..., `ansible_failed_task`: data.
     pub local: Arc<HashMap<String, Arc<Value>>>,
     pub hostvars: Option<HostVars>,
+    /// A value of [`Produced::secret`] was asked for: what comes of it is not shown.
+    pub touched_secret: Arc<AtomicBool>,
 }
 
 impl TaskScope {
@@ -153,7 +156,12 @@ impl Scope for TaskScope {
             return Found::Trusted(node);
         }
         match self.produced.values.get(name) {
-            Some(Ok(value)) => return Found::Data(value.clone()),
+            Some(Ok(value)) => {
+                if self.produced.secret.contains(name) {
+                    self.touched_secret.store(true, Ordering::Relaxed);
+                }
+                return Found::Data(value.clone());
+            }
             Some(Err(why)) => return Found::Unknown(why.clone()),
             None => {}
         }
@@ -255,6 +263,7 @@ struct Entry {
     /// The position at which it failed or was lost in this play.
     lost: Option<Pos>,
     facts: Vec<(Pos, Arc<Value>)>,
+    secret: HashSet<String>,
     values: HashMap<String, Vec<(Pos, Arc<Value>)>>,
 }
 
@@ -269,8 +278,9 @@ impl Blackboard {
         let mut hosts = self.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let old = hosts.remove(&layers.name);
         let start = Pos::default();
-        let (facts, values) = old.map_or_else(Default::default, |e| {
+        let (secret, facts, values) = old.map_or_else(Default::default, |e| {
             (
+                e.secret,
                 e.facts
                     .last()
                     .map(|(_, f)| (start.clone(), f.clone()))
@@ -294,6 +304,7 @@ impl Blackboard {
                 layers,
                 reached,
                 lost: None,
+                secret,
                 facts,
                 values,
             },
@@ -326,8 +337,11 @@ impl Blackboard {
         Ok(names.iter().filter(lives).cloned().collect())
     }
 
-    pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Arc<Value>) {
+    pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Arc<Value>, secret: bool) {
         self.write(host, |e| {
+            if secret {
+                e.secret.insert(name.to_owned());
+            }
             e.values
                 .entry(name.to_owned())
                 .or_default()
@@ -377,6 +391,7 @@ impl Blackboard {
                 produced.set(name, Ok(value.clone()));
             }
         }
+        produced.secret = Arc::new(entry.secret.clone());
         let reached = *free || entry.reached.as_ref().is_none_or(|r| r >= pos);
         let scope = TaskScope {
             host: entry.layers.clone(),
@@ -386,6 +401,7 @@ impl Blackboard {
             search: Arc::default(),
             local: Arc::default(),
             hostvars: Some(seer.clone()),
+            touched_secret: seer.touched_secret.clone(),
         };
         Some(RemoteScope {
             scope,
@@ -406,6 +422,8 @@ pub struct HostVars {
     pub wait: WaitList,
     /// `strategy: free`: what is there is seen, nothing is waited for.
     pub free: bool,
+    /// See [`TaskScope::touched_secret`].
+    pub touched_secret: Arc<AtomicBool>,
 }
 
 /// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.
