@@ -6,6 +6,14 @@
 //! order. Comments at the head of the playbook steer it: `#args: ...` (options of both), `#ours: LINE` (what differs on
 //! purpose, and how; the reason follows on the next lines). `ORACLE_CASE=one,two` runs these alone.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

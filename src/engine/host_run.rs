@@ -16,6 +16,7 @@ use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
 use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
+use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
@@ -1169,6 +1170,8 @@ impl HostRun {
             self.produced.set(name, stored);
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
             }
             if summary.unknown.is_none() && !summary.partial {
                 world.board.publish(&self.name, &pos, name, &value);
@@ -1182,6 +1185,11 @@ impl HostRun {
         }
         for (name, set) in &summary.set {
             let set = Arc::new(set.clone());
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
+            }
             self.produced.set(name, Ok(set.clone()));
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
@@ -1233,7 +1241,8 @@ impl HostRun {
             // Each file that is included counts, as the task that it is included by.
             self.stats.ok += summary.included.saturating_sub(1);
         }
-        let result = result::told(&summary, no_log, hide_diff);
+        let mut result = result::told(&summary, no_log, hide_diff);
+        mask::uris(&mut result, &self.play.shared.options.mask_key);
         let check = matches!(self.walk.section(), Section::PreCheck | Section::PostCheck);
         if !summary.quiet && !meta {
             world.out.push(Out::Result {

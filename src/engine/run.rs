@@ -306,6 +306,18 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
     };
     prepared.gather_facts = boolean(&play.gather_facts, "gather_facts", true)?;
     prepared.force_handlers |= boolean(&play.force_handlers, "force_handlers", false)?;
+    if let (Some(node), Some(setup)) = (&play.gather_subset, modules::find("setup")) {
+        // Facts come in one look whatever is asked for, so that a subset is checked and takes nothing away.
+        let subset = evaluation.resolve(node).map_err(|t| wrong(t, node))?;
+        let arguments = subset.map(|s| ("gather_subset".to_owned(), s)).into_iter().collect();
+        let checked =
+            modules::coerce(setup, &arguments).map_err(|errors| errors.into_iter().next().unwrap_or_default());
+        if let Err(error) = checked.and_then(|args| modules::setup::subsets(&args)) {
+            let mut diagnostic = Diagnostic::error(Code::VALUE, error.message).at(node.span, "");
+            diagnostic.helps.extend(error.help);
+            return Err(Box::new(diagnostic));
+        }
+    }
     if let Some(node) = &play.strategy {
         let text = evaluation.text(node).map_err(|t| wrong(t, node))?;
         prepared.strategy = match text.rsplit('.').next() {

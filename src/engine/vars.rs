@@ -404,7 +404,7 @@ impl Blackboard {
             e.values
                 .entry(name.to_owned())
                 .or_default()
-                .push((at.clone(), value.clone()))
+                .push((at.clone(), value.clone()));
         });
     }
 

@@ -402,7 +402,7 @@ fn variable(text: &str, name: &str) -> Option<String> {
         .filter_map(|value| shlex::split(value))
         .flatten()
         .filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
-        .last()
+        .next_back()
 }
 
 /// The value of an assignment in a file of shell assignments.
