@@ -25,7 +25,6 @@ fn site(release: Release, variables: &[&str]) {
     });
     let desk = Desk::new();
     let run = |command: &str, more: &[&str]| {
-        eprintln!("{:?} {command}", std::time::Instant::now());
         let mut arguments = vec![command, SITE, "-i", "inventories/lab"];
         arguments.extend(variables);
         arguments.extend(more);
