@@ -119,7 +119,11 @@ fn play(case: &Path, mut program: Command, stats: fn(&str) -> BTreeMap<String, S
         *text = text.replace(place.to_str().unwrap(), "[DIR]");
     }
     let log = std::fs::read_to_string(root.path().join("log")).unwrap_or_default();
-    seen.log = ordered(log.lines().map(|l| l.replace(place.to_str().unwrap(), "[DIR]")).collect());
+    seen.log = ordered(
+        log.lines()
+            .map(|l| l.replace(place.to_str().unwrap(), "[DIR]"))
+            .collect(),
+    );
     (seen, told)
 }
 
@@ -174,12 +178,32 @@ fn report(stdout: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// A command whose list of handlers still to run (in /var/lib for root, in `HOME` for others) no other run sees.
+fn alone(program: &str) -> Command {
+    let mut isolated = Command::new("unshare");
+    let mount = "mkdir -p /var/lib/rmqplay && mount -t tmpfs none /var/lib/rmqplay && exec \"$@\"";
+    isolated.args(["-m", "sh", "-c", mount, "sh"]);
+    let works = Command::new(isolated.get_program())
+        .args(isolated.get_args())
+        .arg("true")
+        .output()
+        .is_ok_and(|o| o.status.success());
+    if !works {
+        return Command::new(program);
+    }
+    isolated.arg(program);
+    isolated
+}
+
 /// The differences between the two, in words.
 fn compare(case: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(case.join("play.yml")).unwrap();
     let steer = |key: &str| -> Vec<String> {
         let lines = text.lines().take_while(|l| l.starts_with('#'));
-        lines.filter_map(|l| l.strip_prefix(key)).map(|l| l.trim().to_owned()).collect()
+        lines
+            .filter_map(|l| l.strip_prefix(key))
+            .map(|l| l.trim().to_owned())
+            .collect()
     };
     let args: Vec<String> = steer("#args:")
         .iter()
@@ -188,8 +212,9 @@ fn compare(case: &Path) -> Vec<String> {
     let mut theirs = Command::new(ansible().join("ansible-playbook"));
     theirs.args(["-i", "hosts", "play.yml"]).args(&args);
     let (their, their_words) = play(case, theirs, recap);
-    let mut ours = Command::new(env!("CARGO_BIN_EXE_rmqplay"));
-    ours.args(["apply", "-i", "hosts", "--format", "json", "play.yml"]).args(&args);
+    let mut ours = alone(env!("CARGO_BIN_EXE_rmqplay"));
+    ours.args(["apply", "-i", "hosts", "--format", "json", "play.yml"])
+        .args(&args);
     let (our, our_words) = play(case, ours, report);
     let deliberate = steer("#ours:");
     let mut found = Vec::new();
@@ -200,18 +225,40 @@ fn compare(case: &Path) -> Vec<String> {
         }
     };
     differ("exit", &their.exit.to_string(), &our.exit.to_string());
-    for host in their.stats.keys().chain(our.stats.keys()).collect::<std::collections::BTreeSet<_>>() {
+    for host in their
+        .stats
+        .keys()
+        .chain(our.stats.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+    {
         let of = |s: &Seen| s.stats.get(host).cloned().unwrap_or_default();
         differ(host, &of(&their), &of(&our));
     }
-    for file in their.files.keys().chain(our.files.keys()).collect::<std::collections::BTreeSet<_>>() {
+    for file in their
+        .files
+        .keys()
+        .chain(our.files.keys())
+        .collect::<std::collections::BTreeSet<_>>()
+    {
         let of = |s: &Seen| s.files.get(file).map_or("none".to_owned(), |t| format!("{t:?}"));
         differ(file, &of(&their), &of(&our));
     }
     differ("log", &their.log.join(", "), &our.log.join(", "));
     if !found.is_empty() {
-        let tail = |t: &str| t.chars().rev().take(6000).collect::<Vec<_>>().into_iter().rev().collect::<String>();
-        found.push(format!("--- Ansible said\n{}\n--- ours said\n{}", their_words, tail(&our_words)));
+        let tail = |t: &str| {
+            t.chars()
+                .rev()
+                .take(6000)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect::<String>()
+        };
+        found.push(format!(
+            "--- Ansible said\n{}\n--- ours said\n{}",
+            their_words,
+            tail(&our_words)
+        ));
     }
     found
 }
@@ -224,7 +271,10 @@ fn playbooks_do_what_ansible_does() {
         .unwrap()
         .map(|e| e.unwrap().path())
         .filter(|p| p.join("play.yml").exists())
-        .filter(|p| only.as_deref().is_none_or(|o| o.split(',').any(|o| p.file_name().unwrap() == o)))
+        .filter(|p| {
+            only.as_deref()
+                .is_none_or(|o| o.split(',').any(|o| p.file_name().unwrap() == o))
+        })
         .collect();
     cases.sort();
     assert!(!cases.is_empty());

@@ -75,6 +75,8 @@ pub struct Once {
     pub facts: Option<Arc<Value>>,
     pub values: HashMap<String, Arc<Value>>,
     pub failed: bool,
+    /// `no_log`.
+    pub secret: bool,
 }
 
 /// Something to tell.
@@ -496,11 +498,13 @@ impl HostRun {
             let Some(done) = world.once.get(&pos).cloned() else {
                 return Err(Next::Wait(Condition::Once(pos)));
             };
-            if let (Some(name), Some(value)) = (&task.register, &done.register) {
+            let registered = task.register.iter().zip(&done.register);
+            for (name, value) in registered.chain(&done.values) {
                 self.produced.set(name, Ok(value.clone()));
-            }
-            for (name, value) in &done.values {
-                self.produced.set(name, Ok(value.clone()));
+                if done.secret {
+                    Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+                }
+                world.board.publish(&self.name, &pos, name, value, done.secret);
             }
             if done.facts.is_some() {
                 self.produced.facts = done.facts.clone();
@@ -555,7 +559,9 @@ impl HostRun {
             let check = evaluation.flag(&task, "check_mode", |c| c.check_mode.as_ref())?;
             run.predicted = check.unwrap_or(self.play.shared.mode == Mode::Diff);
             run.timeout_s = match task.inherited(|c| c.timeout.as_ref()) {
-                Some(node) => u32::try_from(evaluation.integer(node, "timeout")?).ok().filter(|t| *t > 0),
+                Some(node) => u32::try_from(evaluation.integer(node, "timeout")?)
+                    .ok()
+                    .filter(|t| *t > 0),
                 None => None,
             };
             run.hide_diff = !evaluation.flag(&task, "diff", |c| c.diff.as_ref())?.unwrap_or(true);
@@ -809,7 +815,10 @@ impl HostRun {
             None
         };
         if let Some(mut outcome) = outcome {
-            if let Some(limit) = run.timeout_s.filter(|_| outcome.values.get("rc") == Some(&Value::from(124))) {
+            if let Some(limit) = run
+                .timeout_s
+                .filter(|_| outcome.values.get("rc") == Some(&Value::from(124)))
+            {
                 outcome.say(format!("the time limit of {limit} s (`timeout`) ended it"));
             }
             run.item.action = None;
@@ -1053,7 +1062,21 @@ impl HostRun {
             }
             outcome.set_label(item, looping, run.index, label);
         }
+        // The next item of a loop of `set_fact` sees what this one set.
+        let hidden = run.no_log || run.scope.touched_secret.load(Ordering::Relaxed);
+        for (name, set) in &outcome.set {
+            self.produced.set(name, Ok(Arc::new(set.clone())));
+            if hidden {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
+        }
         if let Some(run) = &mut self.current {
+            if !outcome.set.is_empty() && run.items.is_some() {
+                run.scope = Arc::new(TaskScope {
+                    produced: self.produced.clone(),
+                    ..(*run.scope).clone()
+                });
+            }
             run.results.push(outcome);
         }
     }
@@ -1098,11 +1121,12 @@ impl HostRun {
         let once = self.once(&task, &scope);
         let fatal = summary.status == TaskStatus::Failed
             && !ignore
-            && (once || evaluation
-                .flag(&task, "any_errors_fatal", |c| c.any_errors_fatal.as_ref())
-                .ok()
-                .flatten()
-                .unwrap_or(false));
+            && (once
+                || evaluation
+                    .flag(&task, "any_errors_fatal", |c| c.any_errors_fatal.as_ref())
+                    .ok()
+                    .flatten()
+                    .unwrap_or(false));
         drop(evaluation);
         let notify = self.notifies(&task, &scope);
 
@@ -1165,6 +1189,7 @@ impl HostRun {
                         .map(|(k, v)| (k.clone(), Arc::new(v.clone())))
                         .collect(),
                     failed: summary.status == TaskStatus::Failed && !ignore,
+                    secret: no_log,
                 },
             );
         }

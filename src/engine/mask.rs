@@ -27,7 +27,10 @@ pub fn uris(result: &mut HostResult, key: &str) {
 }
 
 fn failure(failed: &mut Failed, key: &str) {
-    let texts = [&mut failed.msg].into_iter().chain(&mut failed.notes).chain(&mut failed.helps);
+    let texts = [&mut failed.msg]
+        .into_iter()
+        .chain(&mut failed.notes)
+        .chain(&mut failed.helps);
     texts.chain(&mut failed.rendered).for_each(|t| text(t, key));
 }
 
@@ -85,7 +88,10 @@ mod tests {
         assert!(one.starts_with("a amqp://u:«secret:"), "{one}");
         assert!(one.ends_with("»@h/v, https://h:80/x@y"), "{one}");
         assert!(!one.contains("hunter2"));
-        assert_eq!(masked("x://u:a@h x://u:a@h", "k").unwrap().matches("«secret:").count(), 2);
+        assert_eq!(
+            masked("x://u:a@h x://u:a@h", "k").unwrap().matches("«secret:").count(),
+            2
+        );
         assert_ne!(masked("x://u:a@h", "k"), masked("x://u:b@h", "k"));
         assert_ne!(masked("x://u:a@h", "k"), masked("x://u:a@h", "other"));
         assert_eq!(masked("nothing of it", "k"), None);

@@ -65,6 +65,8 @@ pub struct Ended {
 struct Planned {
     play: Arc<PlayRun>,
     hosts: Vec<String>,
+    /// As the inventory has them, whatever `order` says.
+    unordered: Vec<String>,
     serial: Option<Value>,
     max_fail_percentage: Option<f64>,
     adjacent: Arc<Adjacent>,
@@ -306,7 +308,8 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         // Facts come in one look whatever is asked for, so that a subset is checked and takes nothing away.
         let subset = evaluation.resolve(node).map_err(|t| wrong(t, node))?;
         let arguments = subset.map(|s| ("gather_subset".to_owned(), s)).into_iter().collect();
-        let checked = modules::coerce(setup, &arguments).map_err(|errors| errors.into_iter().next().unwrap_or_default());
+        let checked =
+            modules::coerce(setup, &arguments).map_err(|errors| errors.into_iter().next().unwrap_or_default());
         if let Err(error) = checked.and_then(|args| modules::setup::subsets(&args)) {
             let mut diagnostic = Diagnostic::error(Code::VALUE, error.message).at(node.span, "");
             diagnostic.helps.extend(error.help);
@@ -384,6 +387,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         .inventory
         .select(&patterns, run.limit.as_ref(), run.allow_empty)
         .map_err(Box::new)?;
+    let unordered = selected.iter().map(|h| h.to_string()).collect();
     if let Some(node) = &play.order {
         let text = evaluation.text(node).map_err(|t| wrong(t, node))?;
         let order = Order::parse(&text).ok_or_else(|| {
@@ -402,6 +406,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
     Ok(Planned {
         play: Arc::new(prepared),
         hosts,
+        unordered,
         serial,
         max_fail_percentage,
         adjacent,
@@ -469,13 +474,20 @@ fn play_magic(run: &Run, play: &Play, [all, left, batch]: [&[String]; 3]) -> Has
     };
     let name = match (&play.name, play.hosts.as_seq()) {
         (Some(name), _) => modules::plain(&name.to_value()),
-        (None, Some(hosts)) => hosts.iter().map(|h| modules::plain(&h.to_value())).collect::<Vec<_>>().join(","),
+        (None, Some(hosts)) => hosts
+            .iter()
+            .map(|h| modules::plain(&h.to_value()))
+            .collect::<Vec<_>>()
+            .join(","),
         (None, None) => modules::plain(&play.hosts.to_value()),
     };
     let mut roles: Vec<&str> = play.roles.iter().map(|r| &*r.name).collect();
     roles.sort_unstable();
     roles.dedup();
-    let limit = run.limit.as_ref().map(|limit| ("ansible_limit", Value::from(limit.text())));
+    let limit = run
+        .limit
+        .as_ref()
+        .map(|limit| ("ansible_limit", Value::from(limit.text())));
     [
         ("groups", Value::Object(groups)),
         ("playbook_dir", Value::from(playbook_dir)),
@@ -542,7 +554,6 @@ async fn play(
     dispatcher.tell(Event::PlayStarted { play: info });
     let batches = schedule::batches(planned.serial.as_ref(), hosts.clone()).unwrap_or_else(|_| vec![hosts.clone()]);
     let of = batches.len();
-    let mut lost_before = 0;
     for (number, batch) in batches.into_iter().enumerate() {
         let batch: Vec<String> = batch.into_iter().filter(|h| !fleet.lost.contains(h)).collect();
         if of > 1 {
@@ -553,25 +564,21 @@ async fn play(
             });
         }
         let left: Vec<String> = hosts.iter().filter(|h| !fleet.lost.contains(*h)).cloned().collect();
-        let magic = Arc::new(play_magic(run, play, [&planned.hosts, &left, &batch]));
+        let magic = Arc::new(play_magic(run, play, [&planned.unordered, &left, &batch]));
         let (mut runs, targets) = prepare(run, planned, &batch, &magic, fleet)?;
         let limits = Limits {
             max_fail_percentage: planned.max_fail_percentage,
-            lost_before,
         };
         let end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
-        let mut lost = 0;
         fleet.skipping &= runs.iter().all(|r| r.skipping);
         for host in &runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
             if matches!(host.state, State::Failed | State::Unreachable) {
-                lost += 1;
                 if !end.clear_errors || host.state == State::Unreachable {
                     fleet.lost.insert(host.name.clone());
                 }
             }
         }
-        lost_before += lost;
         if let Some(reason) = end.stop {
             dispatcher.tell(Event::Stopped { reason });
             return Ok(false);
@@ -585,8 +592,14 @@ async fn play(
         let left = batch.iter().any(|h| !fleet.lost.contains(h));
         if !left {
             if of > 1 || id < run.program.plays.len() as u64 {
-                let what = if of > 1 { "every host of the batch is lost" } else { "every host of the play is lost" };
-                dispatcher.tell(Event::Stopped { reason: what.to_owned() });
+                let what = if of > 1 {
+                    "every host of the batch is lost"
+                } else {
+                    "every host of the play is lost"
+                };
+                dispatcher.tell(Event::Stopped {
+                    reason: what.to_owned(),
+                });
             }
             return Ok(false);
         }
