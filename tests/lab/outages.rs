@@ -335,6 +335,35 @@ pub fn interrupted_twice() {
     }
 }
 
+/// A change that is looked at again: the answer is there when the run stops, and what was done is told as done.
+pub fn interrupted_while_writing() {
+    let stage = Stage::set();
+    let play = stage.desk.file(
+        "play.yml",
+        "
+- hosts: mq-1
+  gather_facts: false
+  tasks:
+    - name: hold
+      copy:
+        content: text
+        dest: /root/changed
+        validate: sh -c 'touch /run/holding; until [ -e /run/let-go ]; do sleep 0.1; done; test -s %s'
+    - name: more
+      copy: {content: more, dest: /root/more}
+",
+    );
+    let run = stage.desk.start(&stage.arguments(&play, &[]));
+    stage.wait_until_holding(&["mq-1"]);
+    run.interrupt();
+    stage.let_go(&stage.nodes[0]);
+    let report = run.end().ended(130).report();
+    assert_eq!(report.status("hold", "mq-1"), "changed");
+    assert_eq!(report.stat("mq-1", "changed"), 1);
+    assert_eq!(report.status("more", "mq-1"), "none");
+    assert_eq!(stage.read(&stage.nodes[0], "/root/changed").as_deref(), Some("text"));
+}
+
 /// Between two attempts nothing is in flight: no need to wait for the next one.
 pub fn interrupted_between_attempts() {
     let stage = Stage::set();

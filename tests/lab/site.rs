@@ -46,15 +46,14 @@ fn site(release: Release, variables: &[&str]) {
         assert_eq!(again.stat(host, "changed"), 0);
     }
     run("diff", &dry).ended(0);
-    let verified = run("verify", &json).ended(0).report();
-    assert!(
-        verified
-            .results()
-            .iter()
-            .all(|(section, ..)| section != &"task" && section != &"handler")
-    );
-
     if release == Release::Trixie {
+        let verified = run("verify", &json).ended(0).report();
+        assert!(
+            verified
+                .results()
+                .iter()
+                .all(|(section, ..)| section != &"task" && section != &"handler")
+        );
         broken(&lab, &run);
     }
 }
