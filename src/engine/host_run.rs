@@ -544,7 +544,10 @@ impl HostRun {
                 if done.secret {
                     Arc::make_mut(&mut self.produced.secret).insert(name.clone());
                 }
-                world.board.publish(&self.name, &pos, name, value, done.secret);
+                world.board.publish(&self.name, &pos, name, value);
+            }
+            if done.secret {
+                world.board.hide(&self.name, &self.produced.secret);
             }
             if done.facts.is_some() {
                 self.produced.facts = done.facts.clone();
@@ -1103,7 +1106,7 @@ impl HostRun {
             outcome.set_label(item, looping, run.index, label);
         }
         // The next item of a loop of `set_fact` sees what this one set.
-        let hidden = run.no_log || run.scope.touched_secret.load(Ordering::Relaxed);
+        let hidden = run.no_log || run.scope.tainted.get();
         for (name, set) in &outcome.set {
             self.produced.set(name, Ok(Arc::new(set.clone())));
             if hidden {
