@@ -76,6 +76,8 @@ pub struct Once {
     pub facts: Option<Arc<Value>>,
     pub values: HashMap<String, Arc<Value>>,
     pub failed: bool,
+    /// `no_log`.
+    pub secret: bool,
 }
 
 /// Something to tell.
@@ -536,11 +538,13 @@ impl HostRun {
             let Some(done) = world.once.get(&pos).cloned() else {
                 return Err(Next::Wait(Condition::Once(pos)));
             };
-            if let (Some(name), Some(value)) = (&task.register, &done.register) {
+            let registered = task.register.iter().zip(&done.register);
+            for (name, value) in registered.chain(&done.values) {
                 self.produced.set(name, Ok(value.clone()));
-            }
-            for (name, value) in &done.values {
-                self.produced.set(name, Ok(value.clone()));
+                if done.secret {
+                    Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+                }
+                world.board.publish(&self.name, &pos, name, value, done.secret);
             }
             if done.facts.is_some() {
                 self.produced.facts = done.facts.clone();
@@ -1098,7 +1102,21 @@ impl HostRun {
             }
             outcome.set_label(item, looping, run.index, label);
         }
+        // The next item of a loop of `set_fact` sees what this one set.
+        let hidden = run.no_log || run.scope.touched_secret.load(Ordering::Relaxed);
+        for (name, set) in &outcome.set {
+            self.produced.set(name, Ok(Arc::new(set.clone())));
+            if hidden {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
+        }
         if let Some(run) = &mut self.current {
+            if !outcome.set.is_empty() && run.items.is_some() {
+                run.scope = Arc::new(TaskScope {
+                    produced: self.produced.clone(),
+                    ..(*run.scope).clone()
+                });
+            }
             run.results.push(outcome);
         }
     }
@@ -1226,6 +1244,7 @@ impl HostRun {
                         .map(|(k, v)| (k.clone(), Arc::new(v.clone())))
                         .collect(),
                     failed: summary.status == TaskStatus::Failed && !ignore,
+                    secret: no_log,
                 },
             );
         }
