@@ -10,6 +10,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+/// How long the end of a run waits for connections to close.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A message to the loop.
 enum Message {
@@ -28,7 +32,7 @@ enum Message {
 pub struct Dispatcher<'s> {
     connector: Arc<dyn Connector>,
     forks: Arc<Semaphore>,
-    lines: HashMap<String, mpsc::UnboundedSender<Request>>,
+    lines: HashMap<String, (mpsc::UnboundedSender<Request>, JoinHandle<()>)>,
     inbox: mpsc::UnboundedReceiver<Message>,
     address: mpsc::UnboundedSender<Message>,
     sink: &'s mut dyn FnMut(Event),
@@ -335,11 +339,11 @@ impl<'s> Dispatcher<'s> {
 
     /// Hands a message to the host's connection, which is made when there is none.
     fn send(&mut self, host: &str, targets: &HashMap<String, Target>, request: Request) {
-        let line = self.lines.entry(host.to_owned()).or_insert_with(|| {
+        let (line, _) = self.lines.entry(host.to_owned()).or_insert_with(|| {
             let (line, mut orders) = mpsc::unbounded_channel::<Request>();
             let (connector, forks, address) = (self.connector.clone(), self.forks.clone(), self.address.clone());
             let (host, target) = (host.to_owned(), targets.get(host).cloned());
-            tokio::spawn(async move {
+            let served = tokio::spawn(async move {
                 let mut peer: Option<Box<dyn Peer>> = None;
                 while let Some(request) = orders.recv().await {
                     let permit = forks.acquire().await;
@@ -364,7 +368,7 @@ impl<'s> Dispatcher<'s> {
                     peer.close().await;
                 }
             });
-            line
+            (line, served)
         });
         // The line ends only with the dispatcher.
         let _ = line.send(request);
@@ -382,7 +386,17 @@ impl<'s> Dispatcher<'s> {
 
     /// Closes all connections (masters stay as their targets say).
     pub async fn close(mut self) -> (BTreeMap<String, Stats>, BTreeMap<String, Timing>) {
-        self.lines.clear();
+        let lines = std::mem::take(&mut self.lines).into_values();
+        // Each line ends when nobody can give it orders any more; a call given up on is not waited for.
+        let served: Vec<JoinHandle<()>> = lines.map(|(_, served)| served).collect();
+        let closed = async {
+            for line in served {
+                let _ = line.await;
+            }
+        };
+        if self.interrupts < 2 {
+            let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
+        }
         (self.stats, self.timing)
     }
 }

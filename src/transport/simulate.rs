@@ -31,6 +31,9 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/sys/net/ipv4/tcp_max_tw_buckets", "131072\n"),
     ("/proc/sys/net/ipv4/tcp_rmem", "4096\t131072\t6291456\n"),
     ("/proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t4194304\n"),
+    ("/proc/sys/vm/dirty_background_ratio", "10\n"),
+    ("/proc/sys/vm/dirty_ratio", "20\n"),
+    ("/proc/sys/vm/max_map_count", "1048576\n"),
     ("/proc/sys/vm/overcommit_memory", "0\n"),
     ("/proc/sys/vm/swappiness", "60\n"),
     ("/sys/devices/system/cpu/online", "0-3\n"),
@@ -81,7 +84,7 @@ fn node(name: &str) -> FakeHost {
 struct Debian;
 
 impl Program for Debian {
-    fn run(&self, _: &mut FakeHost, command: &Exec, _: bool) -> ExecResult {
+    fn run(&self, host: &mut FakeHost, command: &Exec, _: bool) -> ExecResult {
         let text = |stdout: &str| ExecResult {
             stdout: Content::from(stdout),
             ..ExecResult::default()
@@ -94,6 +97,10 @@ impl Program for Debian {
             ["systemctl", "show", _, "--", unit] => text(&format!(
                 "Id={unit}\nNames={unit}\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nMainPID=0\nNeedDaemonReload=no\n"
             )),
+            ["touch", path] => {
+                host.put(path, Node::file(""));
+                ExecResult::default()
+            }
             ["dpkg-query", ..] => ExecResult {
                 rc: 1,
                 ..ExecResult::default()
