@@ -4,6 +4,14 @@
 //! run on fake hosts whose ops have random side effects on what other tasks look at; the clever engine must come
 //! to the same end state and the same statuses.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 mod support;
 
 use proptest::prelude::*;
@@ -45,8 +53,25 @@ impl Gremlin {
 }
 
 impl Program for Gremlin {
-    /// `toggle N` writes file N, `noop` does nothing, `fail` fails.
+    /// `toggle N` writes file N, `noop` does nothing, `fail` fails; the ledger's scripts do what they say.
     fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult {
+        if command
+            .argv
+            .last()
+            .is_some_and(|script| script.contains("pending-handlers"))
+        {
+            let ledger = "/ledger";
+            match (&command.stdin, act) {
+                (Some(names), true) if names.as_bytes().is_empty() => drop(host.files.remove(ledger)),
+                (Some(names), true) => host.put(ledger, Node::file(names.as_bytes())),
+                _ => {}
+            }
+            let stdout = host.files.get(ledger).map(|n| n.content.clone()).unwrap_or_default();
+            return ExecResult {
+                stdout,
+                ..ExecResult::default()
+            };
+        }
         let rc = match command.argv.first().map(String::as_str) {
             Some("toggle") if act => {
                 let file = format!("/f/{}", command.argv[1]);
@@ -612,4 +637,101 @@ fn no_log_leaves_nothing_but_the_status() {
     let text = serde_json::to_string(&told.events).unwrap();
     assert!(!text.contains("s3cr3t"), "{text}");
     assert_eq!(told.statuses("a"), ["hidden=Changed", "hidden too=Ignored"]);
+}
+
+const RESTARTING: &str = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: conf, copy: {dest: /f/0, content: new}, notify: restart}
+    - {name: then, command: {argv: [THEN]}}
+  handlers:
+    - {name: restart, command: {argv: [noop]}}
+";
+
+#[test]
+fn a_restart_is_never_lost() {
+    let fleet = fleet();
+    let failing = Story::new(&RESTARTING.replace("THEN", "fail"), "a\n").run(fleet.clone());
+    assert_eq!(failing.statuses("a"), ["conf=Changed", "then=Failed"]);
+    assert!(fleet.host("a").lock().unwrap().files.contains_key("/ledger"));
+    // A dry run tells, and leaves it there.
+    let foretold = Story::new(&RESTARTING.replace("THEN", "noop"), "a\n")
+        .mode(Mode::Diff)
+        .run(fleet.clone());
+    assert_eq!(foretold.statuses("a"), ["conf=Ok", "then=Changed", "restart=Changed"]);
+    let next = Story::new(&RESTARTING.replace("THEN", "noop"), "a\n").run(fleet.clone());
+    assert_eq!(next.statuses("a"), ["conf=Ok", "then=Changed", "restart=Changed"]);
+    assert!(!fleet.host("a").lock().unwrap().files.contains_key("/ledger"));
+    let after = Story::new(&RESTARTING.replace("THEN", "noop"), "a\n").run(fleet);
+    assert_eq!(after.statuses("a"), ["conf=Ok", "then=Changed"]);
+}
+
+#[test]
+fn a_handler_that_has_run_is_struck_off_in_the_same_message() {
+    let fleet = fleet();
+    let told = Story::new(&RESTARTING.replace("THEN", "noop"), "a\n").run(fleet.clone());
+    assert_eq!(told.statuses("a"), ["conf=Changed", "then=Changed", "restart=Changed"]);
+    assert!(!fleet.host("a").lock().unwrap().files.contains_key("/ledger"));
+    // One look and three changes.
+    assert_eq!(round_trips(&told, "a"), 4);
+}
+
+#[test]
+fn what_is_made_of_a_no_log_result_is_hidden_too() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  vars: {ansible_become_password: s3cr3t-too}
+  tasks:
+    - {name: hidden, command: {argv: [noop, s3cr3t]}, no_log: true, register: r}
+    - {name: shown by status only, debug: {var: r}}
+    - {name: copied, set_fact: {again: '{{ r.cmd }}', other: 1}}
+    - {name: '{{ again }}', copy: {dest: /f/0, content: '{{ again }}'}}
+    - {name: of another, debug: {msg: \"{{ hostvars['a'].again }}\"}}
+    - {name: password, debug: {msg: '{{ ansible_become_password }}'}}
+    - {name: open, debug: {msg: '{{ inventory_hostname }}'}, when: r.rc == 0}
+",
+        "a\nb\n",
+    )
+    .run(fleet());
+    let text = serde_json::to_string(&told.events).unwrap();
+    assert!(!text.contains("s3cr3t"), "{text}");
+    let last = told.results("a").pop().unwrap().1;
+    assert_eq!(
+        last.value["msg"], "a",
+        "a condition on a secret hides nothing: {last:?}"
+    );
+}
+
+#[test]
+fn a_dry_run_knows_that_a_command_would_run_and_no_more() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: runs, command: {argv: [noop]}, register: r}
+    - {name: on changed, copy: {dest: /f/0, content: x}, when: r is changed}
+    - {name: on rc, copy: {dest: /f/1, content: x}, when: r.rc == 0}
+    - {name: with stdout, copy: {dest: /f/2, content: '{{ r.stdout }}'}}
+    - {name: judged, command: {argv: [noop]}, register: j, changed_when: j.rc == 1}
+    - {name: reads only, command: {argv: [noop]}, changed_when: false}
+",
+        "a\n",
+    )
+    .mode(Mode::Diff)
+    .run(fleet());
+    assert_eq!(
+        told.statuses("a"),
+        [
+            "runs=Changed",
+            "on changed=Changed",
+            "on rc=Unknown",
+            "with stdout=Unknown",
+            "judged=Unknown",
+            "reads only=Ok"
+        ]
+    );
 }

@@ -1,5 +1,13 @@
 //! Facts of this machine, beside those of real Ansible.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 use rmqplay::host::{Observation, Probe};
 use rmqplay::transport::{Connection, Connector as _, LocalConnector, Reply, Request, Step, Target};
 use serde_json::{Map, Value};

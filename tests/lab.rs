@@ -3,16 +3,36 @@
 //!
 //! A test that changes the nodes leaves them as it found them, or asks for nodes of another kind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 #[path = "lab/bare.rs"]
 mod bare;
+#[path = "lab/becoming.rs"]
+mod becoming;
 #[path = "lab/booted.rs"]
 mod booted;
+#[path = "lab/demo.rs"]
+mod demo;
+#[path = "lab/desk.rs"]
+mod desk;
 #[path = "lab/faults.rs"]
 mod faults;
 #[path = "lab/lifecycle.rs"]
 mod lifecycle;
 #[path = "lab/nodes.rs"]
 mod nodes;
+#[path = "lab/outages.rs"]
+mod outages;
+#[path = "lab/site.rs"]
+mod site;
+#[path = "lab/warm.rs"]
+mod warm;
 
 use libtest_mimic::{Arguments, Trial};
 use std::process::ExitCode;
@@ -36,6 +56,16 @@ fn main() -> ExitCode {
         faults::reboot,
         faults::disk,
         faults::hung_host,
+        outages::unreachable_hosts,
+        outages::become_refused,
+        outages::full_disk,
+        outages::interrupted_once,
+        outages::interrupted_twice,
+        outages::interrupted_between_attempts,
+        outages::power_lost_in_mid_task,
+        outages::power_lost_between_tasks,
+        outages::link_cut_in_mid_task,
+        warm::second_run_logs_in_no_more,
         lifecycle::up_again_keeps_what_runs,
         lifecycle::up_grows_and_shrinks,
         lifecycle::up_boots_what_is_switched_off,
@@ -48,6 +78,11 @@ fn main() -> ExitCode {
         nodes::run_rabbitmq_on_a_disk_of_their_own,
         nodes::let_users_become_root,
         nodes::host_keys_are_strict,
+        becoming::each_way,
+        becoming::within_a_play,
+        site::on_trixie,
+        demo::from_nothing_and_again,
+        site::on_bookworm,
     ];
     let conclusion = libtest_mimic::run(&arguments, tests);
     booted::take_down();

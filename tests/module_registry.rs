@@ -1,5 +1,13 @@
 //! What must hold of every module.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 use rmqplay::modules::{Kind, REGISTRY, coerce, find};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;

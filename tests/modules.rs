@@ -39,6 +39,14 @@
 //!
 //! `RMQPLAY_BLESS=1 cargo test --test modules -- MODULE/CASE` writes what came out; read it before it is committed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 use rmqplay::host::{
     Content, Delta, ExecResult, Facet, FileKind, Guard, Layer, Observation, Op, Outcome, Probe, Stat, Status, Undo,
 };
@@ -230,7 +238,9 @@ fn decide(action: &dyn Action, host: &Host) -> (usize, Answer) {
 fn describe(answer: &Answer, looks: usize, host: &Host) -> Value {
     match answer {
         Ok(Decision::Keep(report)) => {
-            let mut value = describe_report(report);
+            let mut report = report.clone();
+            report.warnings.append(&mut report.pending);
+            let mut value = describe_report(&report);
             value["looks"] = json!(looks);
             json!({ "keep": value })
         }

@@ -1,5 +1,13 @@
 //! Conformance of the shell peer: one suite over every shell, locally and over ssh.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 #[path = "peer/backend.rs"]
 mod backend;
 #[path = "peer/sshd.rs"]

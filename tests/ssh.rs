@@ -1,5 +1,13 @@
 //! The ssh peer against real servers on loopback, and becoming other users. Needs root: it starts sshd and makes users.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
+
 #[path = "peer/backend.rs"]
 #[expect(dead_code, reason = "tests/peer.rs uses the rest")]
 mod backend;

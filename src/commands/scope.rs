@@ -71,7 +71,10 @@ pub fn of(
             board,
             pos: Pos::default(),
             wait: Arc::default(),
+            tainted: Default::default(),
+            free: false,
         }),
+        tainted: Default::default(),
     })
 }
 

@@ -2,6 +2,8 @@
 //! message. A guess that turns out wrong costs a look, never correctness: decisions are made from fresh
 //! observations only, whatever was guessed here.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::evaluate::{Trouble, item_scope};
 use crate::engine::event::Mode;
 use crate::engine::host_run::{HostRun, scope};
@@ -58,7 +60,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             }
         }
         if let Some(name) = &task.register {
-            produced.set(name, Err(format!("`{name}` is not there yet")));
+            produced.set(name, Err(format!("`{name}` is not there yet").into()));
         }
         walk.advance();
     }
@@ -87,7 +89,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             break;
         }
         if let Some(name) = &task.register {
-            produced.set(name, result.ok_or_else(|| format!("`{name}` is not there yet")));
+            produced.set(name, result.ok_or_else(|| format!("`{name}` is not there yet").into()));
         }
         walk.advance();
     }

@@ -1,5 +1,7 @@
 //! PURE. Tasks the engine does itself: `assert debug fail set_fact meta include_tasks`.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::{Code, Diagnostic, Severity};
 use crate::engine::evaluate::{Evaluation, Trouble};
 use crate::engine::result::ItemOutcome;

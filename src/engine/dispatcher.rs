@@ -6,13 +6,13 @@ use crate::engine::schedule;
 use crate::engine::vars::Blackboard;
 use crate::engine::walk::Pos;
 use crate::transport::{CallError, CallErrorKind, Connector, Peer, Request, Response, Step, Target};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-/// How long the end of a run waits for connections to close.
+/// Longest wait for the connections to close at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A message to the loop.
@@ -28,11 +28,17 @@ enum Message {
     Interrupt,
 }
 
+/// The way to a host's connection, and the task that holds it.
+struct Line {
+    orders: mpsc::UnboundedSender<Request>,
+    holder: JoinHandle<()>,
+}
+
 /// Connections, timers and counters of a run; outlives plays and batches.
 pub struct Dispatcher<'s> {
     connector: Arc<dyn Connector>,
     forks: Arc<Semaphore>,
-    lines: HashMap<String, (mpsc::UnboundedSender<Request>, JoinHandle<()>)>,
+    lines: HashMap<String, Line>,
     inbox: mpsc::UnboundedReceiver<Message>,
     address: mpsc::UnboundedSender<Message>,
     sink: &'s mut dyn FnMut(Event),
@@ -145,10 +151,15 @@ impl<'s> Dispatcher<'s> {
                         break;
                     }
                     (self.sink)(Event::Interrupted);
+                    // Between two attempts nothing is in flight.
+                    for index in std::mem::take(&mut batch.asleep) {
+                        batch.busy -= 1;
+                        batch.ready.push_back(index);
+                    }
                 }
                 Some(Message::Wake { host }) => {
-                    batch.busy -= 1;
-                    if let Some(index) = batch.index_of(&host) {
+                    if let Some(index) = batch.index_of(&host).filter(|i| batch.asleep.remove(i)) {
+                        batch.busy -= 1;
                         batch.ready.push_back(index);
                     }
                 }
@@ -178,6 +189,11 @@ impl<'s> Dispatcher<'s> {
                 }
             }
         }
+        if self.interrupts > 1 {
+            for (index, run) in runs.iter().enumerate() {
+                self.relay(&mut batch, runs, index, run.abandoned().into_iter().collect());
+            }
+        }
         let everything = Pos(vec![u32::MAX]);
         batch.finish_tasks(Some(&everything), self.sink);
         for run in runs.iter() {
@@ -187,6 +203,11 @@ impl<'s> Dispatcher<'s> {
             self.timing.entry(run.name.clone()).or_default().executions += run.executions;
         }
         let mut end = batch.end;
+        // Where every host was rescued, nothing was fatal after all.
+        if let Some(host) = batch.fatal_on.filter(|_| runs.iter().any(|r| r.state == State::Failed)) {
+            let why = format!("what fails on {host} fails everywhere (`any_errors_fatal` or `run_once`)");
+            end.stop.get_or_insert(why);
+        }
         if runs.iter().any(|r| r.check_failed) {
             end.stop.get_or_insert_with(|| "a check failed".to_owned());
         }
@@ -202,15 +223,10 @@ impl<'s> Dispatcher<'s> {
         targets: &HashMap<String, Target>,
         limits: Limits,
     ) {
-        if runs[index].state == State::Running {
-            let over = match (&batch.end_after, runs[index].pos()) {
-                (Some(end), Some(pos)) => pos > *end,
-                _ => false,
-            };
-            if over || self.interrupts > 0 {
-                runs[index].end();
-            }
-        }
+        let over = match (&batch.end_after, runs[index].pos()) {
+            (Some(end), Some(pos)) => pos > *end,
+            _ => false,
+        };
         let mut out = Vec::new();
         let first = batch.first() == Some(index);
         let least = if batch.released.remove(&index) {
@@ -226,10 +242,16 @@ impl<'s> Dispatcher<'s> {
             fatal: batch.fatal.clone(),
             out: &mut out,
         };
+        if over || self.interrupts > 0 {
+            runs[index].stop(&mut world);
+        }
         let next = runs[index].step(&mut world);
         batch.fatal = world.fatal;
         self.relay(batch, runs, index, out);
         batch.place(index, &mut runs[index]);
+        if let Some(at) = &runs[index].lost_at {
+            board.lose(&runs[index].name, at);
+        }
         board.reach(&runs[index].name, batch.at[index].clone());
         match next {
             Next::Call(request) => {
@@ -239,6 +261,7 @@ impl<'s> Dispatcher<'s> {
             }
             Next::Sleep(seconds) => {
                 batch.busy += 1;
+                batch.asleep.insert(index);
                 let host = runs[index].name.clone();
                 let address = self.address.clone();
                 tokio::spawn(async move {
@@ -332,18 +355,18 @@ impl<'s> Dispatcher<'s> {
                 Out::ClearErrors => batch.end.clear_errors = true,
             }
         }
-        if batch.fatal.is_some() && batch.end.stop.is_none() {
-            batch.end.stop = Some(format!("a task failed on {host}, and `any_errors_fatal` holds"));
+        if batch.fatal.is_some() && batch.fatal_on.is_none() {
+            batch.fatal_on = Some(host);
         }
     }
 
     /// Hands a message to the host's connection, which is made when there is none.
     fn send(&mut self, host: &str, targets: &HashMap<String, Target>, request: Request) {
-        let (line, _) = self.lines.entry(host.to_owned()).or_insert_with(|| {
-            let (line, mut orders) = mpsc::unbounded_channel::<Request>();
+        let line = self.lines.entry(host.to_owned()).or_insert_with(|| {
+            let (sender, mut orders) = mpsc::unbounded_channel::<Request>();
             let (connector, forks, address) = (self.connector.clone(), self.forks.clone(), self.address.clone());
             let (host, target) = (host.to_owned(), targets.get(host).cloned());
-            let served = tokio::spawn(async move {
+            let holder = tokio::spawn(async move {
                 let mut peer: Option<Box<dyn Peer>> = None;
                 while let Some(request) = orders.recv().await {
                     let permit = forks.acquire().await;
@@ -368,10 +391,10 @@ impl<'s> Dispatcher<'s> {
                     peer.close().await;
                 }
             });
-            (line, served)
+            Line { orders: sender, holder }
         });
         // The line ends only with the dispatcher.
-        let _ = line.send(request);
+        let _ = line.orders.send(request);
     }
 
     fn count(&mut self, host: &str, answer: &Result<Response, CallError>, connect_ms: Option<u64>) {
@@ -384,18 +407,17 @@ impl<'s> Dispatcher<'s> {
         }
     }
 
-    /// Closes all connections (masters stay as their targets say).
-    pub async fn close(mut self) -> (BTreeMap<String, Stats>, BTreeMap<String, Timing>) {
-        let lines = std::mem::take(&mut self.lines).into_values();
-        // Each line ends when nobody can give it orders any more; a call given up on is not waited for.
-        let served: Vec<JoinHandle<()>> = lines.map(|(_, served)| served).collect();
-        let closed = async {
-            for line in served {
-                let _ = line.await;
-            }
-        };
+    /// Closes all connections (masters stay as their targets say); after a second Ctrl-C without waiting for them.
+    pub async fn close(self) -> (BTreeMap<String, Stats>, BTreeMap<String, Timing>) {
+        // Their orders end here, all at once.
+        let holders: Vec<_> = self.lines.into_values().map(|line| line.holder).collect();
         if self.interrupts < 2 {
-            let _ = tokio::time::timeout(CLOSE_LIMIT, closed).await;
+            let all = async {
+                for holder in holders {
+                    let _ = holder.await;
+                }
+            };
+            let _ = tokio::time::timeout(CLOSE_LIMIT, all).await;
         }
         (self.stats, self.timing)
     }
@@ -447,11 +469,14 @@ struct Batch {
     waiting: Vec<(usize, Condition)>,
     /// Calls and timers under way.
     busy: usize,
+    /// Hosts with a timer.
+    asleep: BTreeSet<usize>,
     /// Where each host stands, and how many stand at each place.
     at: Vec<Option<Pos>>,
     crowd: BTreeMap<Pos, usize>,
     once: HashMap<Pos, Once>,
     fatal: Option<Pos>,
+    fatal_on: Option<String>,
     end_after: Option<Pos>,
     last_failure: Option<Pos>,
     /// Hosts that are through, and those of them that failed or cannot be reached.
@@ -472,10 +497,12 @@ impl Batch {
             ready: (0..runs.len()).collect(),
             waiting: Vec::new(),
             busy: 0,
+            asleep: BTreeSet::new(),
             at: vec![None; runs.len()],
             crowd: BTreeMap::new(),
             once: HashMap::new(),
             fatal: None,
+            fatal_on: None,
             end_after: None,
             last_failure: None,
             done: 0,

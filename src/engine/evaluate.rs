@@ -1,5 +1,7 @@
 //! PURE. From a task as written to something that can run on a host: conditions, loops, keywords, arguments.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::{Code, Diagnostic, SourceMap, Span};
 use crate::engine::shared::{PlayRun, Shared};
 use crate::engine::vars::TaskScope;
@@ -99,7 +101,10 @@ impl Evaluation<'_> {
         if let Yaml::Bool(value) = node.yaml {
             return Ok(value);
         }
-        Ok(self.shared().templar.condition(node, &self.dyn_scope())?)
+        Ok(self
+            .scope
+            .tainted
+            .without(|| self.shared().templar.condition(node, &self.dyn_scope()))?)
     }
 
     /// All must hold; the first that does not is returned.
@@ -157,6 +162,11 @@ impl Evaluation<'_> {
 
     /// Whom to become, from variables, keywords and options (in that order of strength).
     pub fn run_as(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
+        // Whom a task runs as shows nothing of the password.
+        self.scope.tainted.clone().without(|| self.run_as_(task))
+    }
+
+    fn run_as_(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
         let options = &self.shared().options;
         let variable = |names: &[&str]| -> Result<Option<Value>, Trouble> {
             for name in names {
@@ -309,16 +319,27 @@ impl Evaluation<'_> {
         let span = node.map_or(task.module_span, |n| n.span);
         let label = match node {
             Some(node) if node.is_template() => match self.resolve(node) {
-                Ok(Some(value)) => format!("is `{}` on host `{}`", modules::plain(&value), self.scope.host.name),
+                Ok(Some(value)) => format!("is `{}`", modules::plain(&value)),
                 _ => String::new(),
             },
             _ => String::new(),
         };
         let mut diagnostic = Diagnostic::error(Code::VALUE, error.message).at(span, label);
+        if let Some((name, origin)) = node.and_then(|n| self.origin(n)) {
+            diagnostic = diagnostic.related(format!("`{name}` comes from here"), origin, "");
+        }
         if let Some(help) = error.help {
             diagnostic = diagnostic.help(help);
         }
         Trouble::Wrong(Box::new(diagnostic))
+    }
+
+    /// The variable that a template begins with, and where that is written.
+    fn origin(&self, node: &Node) -> Option<(String, Span)> {
+        let text = node.as_str()?.split_once("{{")?.1.trim_start();
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let name = &text[..end.unwrap_or(text.len())];
+        Some((name.to_owned(), self.scope.defined_at(name)?))
     }
 
     /// The task on this host, ready to look and decide.

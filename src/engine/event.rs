@@ -1,6 +1,8 @@
 //! The one stream of typed, serialisable events; the terminal, JSON and the journal are its consumers, and
 //! replaying it prints what the run printed.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::Location;
 use crate::host::{Delta, Layer};
 use serde::{Deserialize, Serialize};

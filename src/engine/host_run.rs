@@ -8,19 +8,22 @@
 //! ask for them *and* for what the following tasks will want; if there is something to do, send the ops, the
 //! same probes again (look again) and what the following tasks will want, in one message.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
 use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
+use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Produced, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
-use crate::language::Task;
+use crate::language::{Node, Task};
 use crate::modules::{self, Action, Change, Decision, Failure, Kind, Report, Seen, Settle, Stop};
 use crate::transport::{CallError, CallErrorKind, Reply, Request, Response, RunAs, Step};
 use serde_json::Value;
@@ -157,6 +160,13 @@ pub struct HostRun {
     /// Dry run: something would change or cannot be known.
     touched: bool,
     fatal_done: Option<Pos>,
+    /// What an answer led to; the next step begins with it.
+    pending: Option<Next>,
+    /// Where nobody runs ahead: the walk as it stood at the last task that was done, should another host's failure
+    /// there be everybody's.
+    before: Option<Walk>,
+    /// Where the host failed or was lost.
+    pub lost_at: Option<Pos>,
 }
 
 /// What the host has written down of handlers to run, see `ledger`.
@@ -200,6 +210,8 @@ struct TaskRun {
     predicted: bool,
     no_log: bool,
     hide_diff: bool,
+    /// The keyword `timeout`, seconds.
+    timeout_s: Option<u32>,
     item: ItemRun,
 }
 
@@ -273,6 +285,9 @@ impl HostRun {
             ledger,
             touched: false,
             fatal_done: None,
+            pending: None,
+            before: None,
+            lost_at: None,
         }
     }
 
@@ -280,11 +295,46 @@ impl HostRun {
         self.facts_pending
     }
 
-    /// Stops here: nothing further is begun on this host in this play.
-    pub fn end(&mut self) {
+    /// Stops here: nothing further is begun on this host in this play, and what was done is told.
+    pub fn stop(&mut self, world: &mut World<'_>) {
+        if self.state != State::Running {
+            return;
+        }
+        if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
+            let outcome = lost_outcome(None);
+            self.settle_final(outcome, world);
+        } else if self
+            .current
+            .as_ref()
+            .is_some_and(|r| matches!(r.item.stage, Stage::Looking(_)))
+        {
+            // The answer is here, with what is to be looked at again.
+            self.work(world);
+        }
+        if self.current.as_ref().is_some_and(|r| !r.results.is_empty()) {
+            self.finish_task(world);
+        }
         self.current = None;
-        self.walk.end();
-        self.state = State::Done;
+        if self.state == State::Running {
+            self.walk.end();
+            self.state = State::Done;
+        }
+    }
+
+    /// What to tell when nobody waits for the answer any more.
+    pub fn abandoned(&self) -> Option<Out> {
+        self.in_flight
+            .as_ref()
+            .filter(|f| f.ops > 0 && self.state == State::Running)?;
+        let run = self.current.as_ref()?;
+        let name = run.task.name.as_ref().and_then(|n| n.as_str());
+        Some(Out::Warning {
+            pos: None,
+            text: format!(
+                "`{}` was not waited for: it may or may not have been done",
+                name.unwrap_or(run.task.module)
+            ),
+        })
     }
 
     /// Where the host stands; `None` when it is through.
@@ -303,6 +353,9 @@ impl HostRun {
         loop {
             if self.state != State::Running {
                 return Next::Done;
+            }
+            if let Some(next) = self.pending.take() {
+                return next;
             }
             let flow = if self.facts_pending {
                 self.step_facts(world)
@@ -372,8 +425,13 @@ impl HostRun {
 
     fn fail_outside_task(&mut self, world: &mut World<'_>, pos: Pos, trouble: &Trouble) -> Flow {
         let failed = self.trouble_text(trouble);
+        self.fail_facts(world, pos, failed)
+    }
+
+    fn fail_facts(&mut self, world: &mut World<'_>, pos: Pos, failed: Failed) -> Flow {
         self.stats.failures += 1;
         self.state = State::Failed;
+        self.lost_at = Some(pos.clone());
         let mut result = result::simple(TaskStatus::Failed);
         result.value.insert("msg".to_owned(), Value::from(failed.msg.clone()));
         result.value.insert("failed".to_owned(), Value::Bool(true));
@@ -404,10 +462,13 @@ impl HostRun {
         if let Some(fatal) = world
             .fatal
             .clone()
-            .filter(|f| pos > *f && self.fatal_done.as_ref() != Some(f))
+            .filter(|f| pos > *f && self.fatal_done.as_ref().is_none_or(|done| done < f))
         {
-            // Another host's failure is everybody's: as if the task before had failed here.
+            // Another host's failure is everybody's: as if the task before had failed here, inside its block.
             self.fatal_done = Some(fatal);
+            if let Some(before) = self.before.take() {
+                self.walk = before;
+            }
             self.after_failure();
             return Flow::Again;
         }
@@ -472,7 +533,8 @@ impl HostRun {
         if (self.play.strict || once) && !aligned {
             return Err(Next::Wait(Condition::Aligned(pos)));
         }
-        if once && !world.first {
+        // The first host may have run it and failed, so that another is the first now.
+        if once && (!world.first || world.once.contains_key(&pos)) {
             let Some(done) = world.once.get(&pos).cloned() else {
                 return Err(Next::Wait(Condition::Once(pos)));
             };
@@ -486,6 +548,7 @@ impl HostRun {
                 self.produced.facts = done.facts.clone();
             }
             if done.failed {
+                self.fatal_done = Some(pos);
                 self.after_failure();
             } else {
                 self.walk.advance();
@@ -509,6 +572,7 @@ impl HostRun {
             predicted: false,
             no_log: false,
             hide_diff: false,
+            timeout_s: None,
             item: ItemRun::default(),
         };
         if self.walk.is_maybe() {
@@ -532,12 +596,21 @@ impl HostRun {
                 .unwrap_or(false);
             let check = evaluation.flag(&task, "check_mode", |c| c.check_mode.as_ref())?;
             run.predicted = check.unwrap_or(self.play.shared.mode == Mode::Diff);
+            run.timeout_s = match task.inherited(|c| c.timeout.as_ref()) {
+                Some(node) => u32::try_from(evaluation.integer(node, "timeout")?)
+                    .ok()
+                    .filter(|t| *t > 0),
+                None => None,
+            };
             run.hide_diff = !evaluation.flag(&task, "diff", |c| c.diff.as_ref())?.unwrap_or(true);
             let items = match evaluation.items(&task) {
                 Ok(items) => items,
                 // A loop over something undefined under a `when` that is false is skipped, not an error.
                 Err(trouble) => match evaluation.when(&task) {
-                    Ok(Some(_)) => Some(Vec::new()),
+                    Ok(Some(condition)) => {
+                        run.results.push(ItemOutcome::skipped(condition.to_value()));
+                        None
+                    }
                     _ => return Err(trouble),
                 },
             };
@@ -545,7 +618,7 @@ impl HostRun {
         })();
         match prepared {
             Ok(items) => {
-                let empty = items.as_ref().is_some_and(Vec::is_empty);
+                let empty = items.as_ref().is_some_and(Vec::is_empty) || !run.results.is_empty();
                 run.items = items;
                 self.current = Some(run);
                 if empty {
@@ -632,7 +705,9 @@ impl HostRun {
             None
         };
         let look = |probe: &Probe| {
-            let seen = self.cache.fresh.get(probe)?.clone();
+            let Some(seen) = self.cache.fresh.get(probe).cloned() else {
+                return overlay?.known(probe);
+            };
             Some(match overlay {
                 Some(overlay) => overlay.view(probe, seen),
                 None => seen,
@@ -702,7 +777,14 @@ impl HostRun {
                 } else {
                     Vec::new()
                 };
-                let ops = change.ops.clone();
+                let mut ops = change.ops.clone();
+                if let Some(limit) = run.timeout_s {
+                    for op in &mut ops {
+                        if let Op::Exec(exec) = op {
+                            exec.timeout_s = Some(exec.timeout_s.map_or(limit, |t| t.min(limit)));
+                        }
+                    }
+                }
                 run.item.stage = Stage::Acting(change);
                 Work::Leave(self.call(ops, again, Some(run), world))
             }
@@ -762,17 +844,28 @@ impl HostRun {
         } else if change.settle == Settle::Outcome {
             match run.item.action.as_ref().map(|a| a.finish(&change, &outcomes)) {
                 Some(Ok(report)) => Some(ItemOutcome::changed(change, report)),
-                Some(Err(failure)) => Some(ItemOutcome::failed(failure)),
+                // What ran and failed may have done anything: Ansible calls that changed.
+                Some(Err(failure)) => Some(ItemOutcome {
+                    changed: change.changed,
+                    ..ItemOutcome::failed(failure)
+                }),
                 None => Some(ItemOutcome::failed(Failure::new("no action"))),
             }
         } else {
             run.item.stage = Stage::Looking(change);
             None
         };
-        if let Some(outcome) = outcome {
+        if let Some(mut outcome) = outcome {
+            if let Some(limit) = run
+                .timeout_s
+                .filter(|_| outcome.values.get("rc") == Some(&Value::from(124)))
+            {
+                outcome.say(format!("the time limit of {limit} s (`timeout`) ended it"));
+            }
             run.item.action = None;
             self.current = Some(run);
-            self.settle(outcome, world);
+            let flow = self.settle(outcome, world);
+            self.go_on(flow);
         } else {
             self.current = Some(run);
         }
@@ -803,7 +896,8 @@ impl HostRun {
                     run.item.stage = Stage::Deciding;
                     run.items = None;
                 }
-                self.settle_final(outcome, world);
+                let flow = self.settle_final(outcome, world);
+                self.go_on(flow);
             }
             CallErrorKind::Lost if self.losses < 2 => {
                 self.losses += 1;
@@ -822,15 +916,8 @@ impl HostRun {
                         run.item.lost = Some(change);
                     } else {
                         run.item.action = None;
-                        let failure =
-                            Failure::new("the connection was lost while it ran: it may or may not have been done")
-                                .help("look at the host before running it again");
-                        let mut outcome = ItemOutcome::failed(failure);
-                        if let Some(failed) = &mut outcome.failure {
-                            failed.code = Code::LOST.0.to_owned();
-                            failed.notes.extend(said(&error.said));
-                        }
-                        self.settle_final(outcome, world);
+                        let flow = self.settle_final(lost_outcome(Some(&error)), world);
+                        self.go_on(flow);
                     }
                 }
             }
@@ -849,11 +936,88 @@ impl HostRun {
                     location: None,
                     rendered: None,
                 };
+                if error.kind == CallErrorKind::Become && self.facts_pending {
+                    // The host was reached; it is the first task that fails, as with Ansible.
+                    self.facts_pending = false;
+                    self.fail_facts(world, Pos(vec![0]), failure);
+                    return;
+                }
+                if self.ignores_unreachable(world) {
+                    return self.go_on_unreachable(failure, world);
+                }
+                let at = pos.clone().unwrap_or_else(|| Pos(vec![0]));
+                if self.is_fatal(world) {
+                    self.make_fatal(&at, world);
+                }
+                self.lost_at = Some(at);
                 self.stats.unreachable += 1;
                 self.state = State::Unreachable;
                 world.out.push(Out::Unreachable { pos, failure });
             }
         }
+    }
+
+    /// What a step would have returned, found while an answer was read.
+    fn go_on(&mut self, flow: Flow) {
+        if let Flow::Leave(next) = flow {
+            self.pending = Some(next);
+        }
+    }
+
+    /// A keyword of the task under way, or of the play while facts are gathered.
+    fn says(&self, what: &str, field: fn(&crate::language::Common) -> Option<&Node>, world: &World<'_>) -> bool {
+        let flag = match &self.current {
+            Some(run) => self.evaluation(run.scope.clone()).flag(&run.task, what, field),
+            None => {
+                let evaluation = self.evaluation(self.scope_for(&Pos(vec![0]), None, world));
+                let node = field(&self.play.play.common);
+                node.map(|n| evaluation.boolean(n, what)).transpose()
+            }
+        };
+        flag.ok().flatten().unwrap_or(false)
+    }
+
+    /// Whether a failure here is everybody's.
+    fn is_fatal(&self, world: &World<'_>) -> bool {
+        let once = self.current.as_ref().is_some_and(|r| self.once(&r.task, &r.scope));
+        once || self.says("any_errors_fatal", |c| c.any_errors_fatal.as_ref(), world)
+    }
+
+    fn make_fatal(&mut self, pos: &Pos, world: &mut World<'_>) {
+        if world.fatal.as_ref().is_none_or(|f| f < pos) {
+            world.fatal = Some(pos.clone());
+        }
+        self.fatal_done = Some(pos.clone());
+    }
+
+    fn ignores_unreachable(&self, world: &World<'_>) -> bool {
+        self.says("ignore_unreachable", |c| c.ignore_unreachable.as_ref(), world)
+    }
+
+    /// `ignore_unreachable`: the task is over, the host goes on, and the next task tries the connection again.
+    fn go_on_unreachable(&mut self, failure: Failed, world: &mut World<'_>) {
+        self.losses = 0;
+        self.cache.expire();
+        let mut outcome = ItemOutcome::failed(Failure::new(failure.msg.clone()));
+        outcome.values.insert("unreachable".to_owned(), Value::Bool(true));
+        outcome.failure = Some(failure);
+        if let Some(run) = &mut self.current {
+            run.item.action = None;
+            run.item.stage = Stage::Deciding;
+            // The other items would not get through either.
+            run.items = None;
+            let flow = self.settle_final(outcome, world);
+            return self.go_on(flow);
+        }
+        self.facts_pending = false;
+        self.count(TaskStatus::Ignored, false);
+        let summary = result::summarise(false, vec![outcome]);
+        let mut told = result::told(&summary, false, false);
+        told.status = TaskStatus::Ignored;
+        world.out.push(Out::Result {
+            pos: Pos(vec![0]),
+            result: Box::new(told),
+        });
     }
 
     /// An item has come to something: `failed_when`, `changed_when`, `until`, then the next item or the end.
@@ -885,8 +1049,9 @@ impl HostRun {
                     return Flow::Leave(Next::Sleep(delay));
                 }
                 Err(trouble) => {
+                    // What the module returned stands.
                     let failed = self.trouble_text(&trouble);
-                    outcome = ItemOutcome::failed(Failure::new(failed.msg.clone()));
+                    outcome.values.insert("msg".to_owned(), Value::from(failed.msg.clone()));
                     outcome.failure = Some(failed);
                 }
             }
@@ -903,9 +1068,23 @@ impl HostRun {
         run.index += 1;
         let more = run.items.as_ref().is_some_and(|items| run.index < items.len());
         if more {
-            return Flow::Again;
+            return self.pause();
         }
         self.finish_task(world)
+    }
+
+    /// `loop_control: pause`, between items.
+    fn pause(&self) -> Flow {
+        let Some(run) = &self.current else { return Flow::Again };
+        let pause = run.task.loop_.as_ref().and_then(|l| l.pause.as_ref());
+        let Some(node) = pause.filter(|_| !run.predicted) else {
+            return Flow::Again;
+        };
+        let text = self.evaluation(run.scope.clone()).text(node).unwrap_or_default();
+        match text.trim().parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 => Flow::Leave(Next::Sleep(seconds)),
+            _ => Flow::Again,
+        }
     }
 
     fn push(&mut self, mut outcome: ItemOutcome) {
@@ -917,6 +1096,9 @@ impl HostRun {
         {
             let evaluation = self.evaluation(item_scope(&run.scope, &run.task, items, run.index));
             let label = looping.label.as_ref().and_then(|l| evaluation.text(l).ok());
+            if let Some(extended) = evaluation.scope.local.get("ansible_loop") {
+                outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
+            }
             outcome.set_label(item, looping, run.index, label);
         }
         if let Some(run) = &mut self.current {
@@ -950,34 +1132,51 @@ impl HostRun {
                 .locate(task.name.as_ref().map_or(task.module_span, |n| n.span));
         }
         let evaluation = self.evaluation(scope.clone());
+        let unreachable = summary.value.get("unreachable") == Some(&Value::Bool(true));
         let ignore = summary.status == TaskStatus::Failed
-            && evaluation
-                .flag(&task, "ignore_errors", |c| c.ignore_errors.as_ref())
-                .ok()
-                .flatten()
-                .unwrap_or(false);
+            && (unreachable
+                || evaluation
+                    .flag(&task, "ignore_errors", |c| c.ignore_errors.as_ref())
+                    .ok()
+                    .flatten()
+                    .unwrap_or(false));
         let rescue = summary.status == TaskStatus::Failed && !ignore && self.walk.would_rescue();
+        let once = self.once(&task, &scope);
         let fatal = summary.status == TaskStatus::Failed
             && !ignore
-            && evaluation
-                .flag(&task, "any_errors_fatal", |c| c.any_errors_fatal.as_ref())
-                .ok()
-                .flatten()
-                .unwrap_or(false);
+            && (once
+                || evaluation
+                    .flag(&task, "any_errors_fatal", |c| c.any_errors_fatal.as_ref())
+                    .ok()
+                    .flatten()
+                    .unwrap_or(false));
         drop(evaluation);
         let notify = self.notifies(&task, &scope);
 
         let value = Arc::new(Value::Object(summary.value.clone()));
+        let no_log = no_log || scope.tainted.get();
         if let Some(name) = &task.register {
             let stored = match &summary.unknown {
-                Some(why) => Err(format!("`{name}` {why}")),
+                Some(why) => Err(Missing::from(format!("`{name}`: {why}"))),
+                None if summary.partial => {
+                    let known = summary
+                        .value
+                        .iter()
+                        .filter(|(k, _)| ["changed", "failed"].contains(&k.as_str()));
+                    Err(Missing {
+                        why: format!("`{name}`: cannot know until `{}` has run", self.label(&task)),
+                        known: known.map(|(k, v)| (k.clone(), v.clone())).collect(),
+                    })
+                }
                 None => Ok(value.clone()),
             };
             self.produced.set(name, stored);
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
             }
-            if summary.unknown.is_none() {
+            if summary.unknown.is_none() && !summary.partial {
                 world.board.publish(&self.name, &pos, name, &value);
             }
         }
@@ -989,8 +1188,19 @@ impl HostRun {
         }
         for (name, set) in &summary.set {
             let set = Arc::new(set.clone());
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
+            }
             self.produced.set(name, Ok(set.clone()));
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
             world.board.publish(&self.name, &pos, name, &set);
+        }
+        if no_log {
+            world.board.hide(&self.name, &self.produced.secret);
         }
         if summary.status == TaskStatus::Changed || (summary.unknown.is_some() && !notify.is_empty()) {
             for name in &notify {
@@ -1005,7 +1215,6 @@ impl HostRun {
                 }
             }
         }
-        let once = self.once(&task, &scope);
         if once {
             world.once.insert(
                 pos.clone(),
@@ -1028,10 +1237,17 @@ impl HostRun {
             TaskStatus::Failed if rescue => TaskStatus::Rescued,
             status => status,
         };
-        self.count(summary.status);
-        let result = result::told(&summary, no_log, hide_diff);
+        let meta = task.module == "meta" && matches!(summary.status, TaskStatus::Ok | TaskStatus::Skipped);
+        if !meta {
+            let changed = summary.value.get("changed") == Some(&Value::Bool(true));
+            self.count(summary.status, changed);
+            // Each file that is included counts, as the task that it is included by.
+            self.stats.ok += summary.included.saturating_sub(1);
+        }
+        let mut result = result::told(&summary, no_log, hide_diff);
+        mask::uris(&mut result, &self.play.shared.options.mask_key);
         let check = matches!(self.walk.section(), Section::PreCheck | Section::PostCheck);
-        if !summary.quiet {
+        if !summary.quiet && !meta {
             world.out.push(Out::Result {
                 pos: pos.clone(),
                 result: Box::new(result),
@@ -1040,9 +1256,8 @@ impl HostRun {
         match summary.status {
             TaskStatus::Failed | TaskStatus::Rescued => {
                 self.check_failed |= check && summary.status == TaskStatus::Failed;
-                if fatal && world.fatal.is_none() {
-                    world.fatal = Some(pos.clone());
-                    self.fatal_done = Some(pos.clone());
+                if fatal {
+                    self.make_fatal(&pos, world);
                 }
                 self.produced.set("ansible_failed_result", Ok(value));
                 let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
@@ -1052,10 +1267,15 @@ impl HostRun {
                 );
                 self.after_failure();
             }
-            _ => match summary.after {
-                None => self.walk.advance(),
-                Some(effect) => self.take_effect(effect, world),
-            },
+            _ => {
+                if self.play.strict {
+                    self.before = Some(self.walk.clone());
+                }
+                match summary.after {
+                    None => self.walk.advance(),
+                    Some(effect) => self.take_effect(effect, world),
+                }
+            }
         }
         Flow::Again
     }
@@ -1090,12 +1310,17 @@ impl HostRun {
 
     fn after_failure(&mut self) {
         self.current = None;
+        let at = self.walk.pos();
         if self.walk.fail() == AfterFailure::Failed && (!self.play.force_handlers || !self.walk.force_handlers()) {
             self.state = State::Failed;
         }
+        if self.walk.has_failed() {
+            self.lost_at.get_or_insert(at);
+        }
     }
 
-    fn count(&mut self, status: TaskStatus) {
+    /// `changed`: also where the task failed and that was ignored.
+    fn count(&mut self, status: TaskStatus, changed: bool) {
         match status {
             TaskStatus::Ok => self.stats.ok += 1,
             TaskStatus::Changed => {
@@ -1107,6 +1332,7 @@ impl HostRun {
             TaskStatus::Ignored => {
                 self.stats.ok += 1;
                 self.stats.ignored += 1;
+                self.stats.changed += u64::from(changed);
             }
             TaskStatus::Rescued => self.stats.rescued += 1,
             TaskStatus::Unknown => self.stats.unknown += 1,
@@ -1208,7 +1434,9 @@ impl HostRun {
         Next::Call(Request {
             run_as: self.cache.who.clone(),
             steps,
-            op_limit_s: self.play.shared.options.task_timeout_s,
+            op_limit_s: run
+                .and_then(|r| r.timeout_s)
+                .or(self.play.shared.options.task_timeout_s),
         })
     }
 
@@ -1293,6 +1521,10 @@ impl HostRun {
 
     /// `-t`, `--skip-tags`, `--start-at-task`.
     fn selected(&mut self, task: &Arc<Task>, scope: &Arc<TaskScope>) -> bool {
+        if self.walk.section() == Section::Handler {
+            // Who is notified runs, whatever `--tags` says.
+            return true;
+        }
         let evaluation = self.evaluation(scope.clone());
         crate::engine::select::by_tags(&evaluation, task)
     }
@@ -1309,9 +1541,11 @@ impl HostRun {
     fn announce(&self, task: &Arc<Task>, pos: &Pos, scope: &Arc<TaskScope>, world: &mut World<'_>) {
         let evaluation = self.evaluation(scope.clone());
         let own = match &task.name {
-            Some(name) => evaluation
-                .text(name)
-                .unwrap_or_else(|_| name.as_str().unwrap_or_default().to_owned()),
+            Some(name) => {
+                let raw = || name.as_str().unwrap_or_default().to_owned();
+                let text = evaluation.text(name).unwrap_or_else(|_| raw());
+                if scope.tainted.get() { raw() } else { text }
+            }
             None => task.module.to_owned(),
         };
         let name = match &task.role {
@@ -1339,6 +1573,18 @@ impl Work {
     fn failed(failure: Failure) -> Work {
         Work::Item(Box::new(ItemOutcome::failed(failure)))
     }
+}
+
+/// An op was sent, and nobody knows what came of it.
+fn lost_outcome(error: Option<&CallError>) -> ItemOutcome {
+    let failure = Failure::new("the connection was lost while it ran: it may or may not have been done")
+        .help("look at the host before running it again");
+    let mut outcome = ItemOutcome::failed(failure);
+    if let Some(failed) = &mut outcome.failure {
+        failed.code = Code::LOST.0.to_owned();
+        failed.notes.extend(error.iter().flat_map(|e| said(&e.said)));
+    }
+    outcome
 }
 
 fn said(text: &str) -> Vec<String> {
@@ -1369,6 +1615,7 @@ pub fn scope(
             .cloned()
             .collect()
     });
+    let tainted = Taint::default();
     TaskScope {
         host: layers.clone(),
         produced,
@@ -1380,7 +1627,10 @@ pub fn scope(
             board: board.clone(),
             pos: pos.clone(),
             wait: Arc::default(),
+            tainted: tainted.clone(),
+            free: play.strategy == Strategy::Free,
         }),
+        tainted,
     }
 }
 

@@ -5,6 +5,8 @@
 //! One name a line in `/var/lib/rmqplay/pending-handlers`, for users who cannot write there in
 //! `~/.local/state/rmqplay/pending-handlers`.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::host::{Content, Effect, Exec, Observation, Op, Probe};
 use std::collections::BTreeSet;
 

@@ -1,7 +1,12 @@
 //! PURE. The dry run's memory of what earlier tasks would have done: predicted effects of ops laid over what was
 //! seen. Derived from the ops alone, never written by modules, never used to apply.
 
-use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat};
+#![deny(clippy::disallowed_methods)]
+
+mod units;
+
+use self::units::Units;
+use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat, kernel_file};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
@@ -10,12 +15,15 @@ pub struct Overlay {
     files: BTreeMap<String, Option<File>>,
     /// Commands that would have run, in order, with what they may have changed and the task that runs them.
     ran: Vec<(Effect, String)>,
+    units: Units,
 }
 
 #[derive(Clone, Debug)]
 struct File {
     /// `None`: as it was, or not known.
     content: Option<Content>,
+    /// A value put into a file of the kernel: what it reads then follows from what it read before.
+    put: Option<Content>,
     stat: PartialStat,
 }
 
@@ -51,14 +59,11 @@ impl Overlay {
                     }
                     self.change(path, |f| {
                         f.content = Some(content.clone());
+                        f.put = None;
                         f.stat.set(Some(FileKind::File), *mode, owner, group);
                     });
                 }
-                Op::Put { path, content } => {
-                    // The kernel answers with a newline at the end, whether or not one was written.
-                    let text = format!("{}\n", content.text().trim_end_matches('\n'));
-                    self.change(path, |f| f.content = Some(Content::from(text)));
-                }
+                Op::Put { path, content } => self.change(path, |f| f.put = Some(content.clone())),
                 Op::MakeDir {
                     path,
                     mode,
@@ -94,6 +99,9 @@ impl Overlay {
                     self.ran.push((Effect::Mentions(vec![path.clone()]), task.to_owned()));
                 }
                 Op::Exec(exec) => {
+                    if exec.argv.iter().map(String::as_str).eq(["systemctl", "daemon-reload"]) {
+                        self.units.reload(&self.files);
+                    }
                     if exec.effect != Effect::Nothing {
                         self.ran.push((exec.effect.clone(), task.to_owned()));
                     }
@@ -106,8 +114,20 @@ impl Overlay {
         let entry = self.files.entry(path.to_owned()).or_default();
         edit(entry.get_or_insert_with(|| File {
             content: None,
+            put: None,
             stat: PartialStat::default(),
         }));
+    }
+
+    /// What a probe would see that nobody has looked at, where the tasks noted so far leave no doubt.
+    pub fn known(&self, probe: &Probe) -> Option<Observation> {
+        match probe {
+            Probe::Read { path, .. } => {
+                let file = self.files.get(path)?.as_ref()?;
+                Some(Observation::Content(Some(file.read(None)?)))
+            }
+            _ => None,
+        }
     }
 
     /// What a probe would see after the tasks noted so far, if it saw `seen` now.
@@ -130,6 +150,10 @@ impl Overlay {
                 return absent(probe);
             }
         }
+        let seen = match (probe, seen) {
+            (Probe::Exec { argv, .. }, Observation::Exec(result)) => Observation::Exec(self.units.view(argv, result)),
+            (_, seen) => seen,
+        };
         if let Probe::Glob { pattern } = probe
             && let Observation::List(mut list) = seen
         {
@@ -216,6 +240,19 @@ impl PartialStat {
 }
 
 impl File {
+    /// Its text, where that is known.
+    fn text(&self) -> Option<String> {
+        self.content.as_ref().map(|c| c.text().into_owned())
+    }
+
+    /// What it would read, if it reads `old` now.
+    fn read(&self, old: Option<&Content>) -> Option<Content> {
+        match (&self.content, &self.put) {
+            (content, Some(put)) => Some(kernel_file(content.as_ref().or(old), put)),
+            (content, None) => content.clone(),
+        }
+    }
+
     fn answer(&self, probe: &Probe, seen: Observation) -> Observation {
         match probe {
             Probe::Stat { follow, .. } => {
@@ -264,17 +301,21 @@ impl File {
                         Err(_) => stat.group.clone_from(group),
                     }
                 }
-                if let Some(content) = &self.content {
+                if let Some(content) = self.content.as_ref().filter(|_| self.put.is_none()) {
                     stat.size = content.as_bytes().len() as u64;
                 }
                 stat.target = self.stat.target.clone().or(stat.target);
                 Observation::Stat(Some(stat))
             }
-            Probe::Read { .. } => match &self.content {
-                Some(content) => Observation::Content(Some(content.clone())),
-                None => seen,
-            },
-            Probe::Hash { algorithm, .. } => match &self.content {
+            Probe::Read { .. } => {
+                let old = match &seen {
+                    Observation::Content(old) => old.as_ref(),
+                    _ => None,
+                };
+                self.read(old)
+                    .map_or(seen, |content| Observation::Content(Some(content)))
+            }
+            Probe::Hash { algorithm, .. } => match self.read(None) {
                 Some(content) => match algorithm.as_str() {
                     "sha1" => Observation::Text(Some(content.sha1())),
                     "sha256" => Observation::Text(Some(content.sha256())),

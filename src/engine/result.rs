@@ -1,5 +1,7 @@
 //! PURE. What a task came to: per item, then as a whole, in the shape `register` and reports know from Ansible.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::diagnostic::Code;
 use crate::engine::control::Effect;
 use crate::engine::evaluate::{Evaluation, Trouble};
@@ -8,7 +10,7 @@ use crate::engine::shared::PlayRun;
 use crate::engine::vars::TaskScope;
 use crate::host::{Delta, Facet, Layer, Outcome, Status};
 use crate::language::{Loop, Task};
-use crate::modules::{Change, Failure, Report};
+use crate::modules::{Change, Failure, Report, Settle};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +23,10 @@ pub struct ItemOutcome {
     pub skipped: bool,
     /// Dry run: why it cannot be known.
     pub unknown: Option<String>,
+    /// Dry run: it will change something.
+    pub foretold: bool,
+    /// Dry run: only its outcome tells more than that (a command's `rc`).
+    pub partial: bool,
     pub values: Map<String, Value>,
     pub deltas: Vec<Delta>,
     pub layers: Vec<Layer>,
@@ -43,7 +49,9 @@ impl ItemOutcome {
             skipped,
             ..ItemOutcome::default()
         };
+        let pending = report.pending.clone();
         outcome.absorb(report);
+        outcome.warnings.extend(pending);
         outcome
     }
 
@@ -83,6 +91,14 @@ impl ItemOutcome {
             values,
             layers: failure.layers,
             ..ItemOutcome::default()
+        }
+    }
+
+    /// Gives a failure its message.
+    pub fn say(&mut self, msg: String) {
+        self.values.insert("msg".to_owned(), Value::from(msg.clone()));
+        if let Some(failure) = &mut self.failure {
+            failure.msg = msg;
         }
     }
 
@@ -154,7 +170,8 @@ impl ItemOutcome {
     fn value(&self) -> Map<String, Value> {
         let mut value = self.values.clone();
         value.insert("changed".to_owned(), Value::Bool(self.changed));
-        value.insert("failed".to_owned(), Value::Bool(self.failure.is_some()));
+        let unreachable = value.get("unreachable") == Some(&Value::Bool(true));
+        value.insert("failed".to_owned(), Value::Bool(self.failure.is_some() && !unreachable));
         if self.skipped {
             value.insert("skipped".to_owned(), Value::Bool(true));
         }
@@ -214,12 +231,17 @@ fn notes(values: &Map<String, Value>) -> Vec<String> {
 /// A dry run's "will change".
 pub fn predicted(change: Change) -> ItemOutcome {
     let report = change.report.clone();
+    let partial = change.settle == Settle::Outcome;
     let mut outcome = ItemOutcome::changed(change, report);
     outcome
         .values
         .entry("msg".to_owned())
         .or_insert_with(|| Value::from("would change"));
-    outcome
+    ItemOutcome {
+        foretold: true,
+        partial,
+        ..outcome
+    }
 }
 
 /// A task that still wants a change after its change.
@@ -293,6 +315,9 @@ pub fn failed_op(change: &Change, outcomes: &[Outcome], own: Option<Failure>) ->
         if code == Code::GUARD {
             failure.helps.push("look at the file, then run again".to_owned());
         }
+        if let (Some(crate::host::Op::Put { .. }), Status::Failed(text)) = (op, &outcome.status) {
+            failure.helps.extend(put_refused(text).map(str::to_owned));
+        }
         if index > 0 {
             failure.notes.push(format!(
                 "{index} of {} steps of this task were done before it",
@@ -301,8 +326,25 @@ pub fn failed_op(change: &Change, outcomes: &[Outcome], own: Option<Failure>) ->
         }
     }
     failed.deltas = if index > 0 { change.deltas.clone() } else { Vec::new() };
-    failed.changed = index > 0 && change.changed;
+    failed.changed = (index > 0 || change.settle == Settle::Outcome && outcome.exec.is_some()) && change.changed;
     Some(failed)
+}
+
+/// What the kernel means when it does not take a value.
+fn put_refused(text: &str) -> Option<&'static str> {
+    [
+        (
+            "Read-only file system",
+            "it is mounted read-only, as in a container: set it on the machine that runs the container",
+        ),
+        (
+            "Permission denied",
+            "it takes root (`become: true`); in a container not even root may set what belongs to the whole machine",
+        ),
+        ("Invalid argument", "the kernel does not take this value"),
+    ]
+    .into_iter()
+    .find_map(|(said, meaning)| text.contains(said).then_some(meaning))
 }
 
 fn describe(op: &crate::host::Op) -> String {
@@ -353,7 +395,7 @@ pub fn judge(
             handler: false,
         }
     };
-    let dry = outcome.values.get("msg").and_then(Value::as_str) == Some("would change");
+    let dry = outcome.foretold;
     if let Some(conditions) = &task.changed_when {
         match with_result(outcome, None).all(conditions) {
             Ok(failing) => outcome.changed = failing.is_none(),
@@ -452,6 +494,7 @@ pub struct Summary {
     pub status: TaskStatus,
     pub value: Map<String, Value>,
     pub unknown: Option<String>,
+    pub partial: bool,
     pub failure: Option<Failed>,
     pub deltas: Vec<Delta>,
     pub layers: Vec<Layer>,
@@ -460,6 +503,8 @@ pub struct Summary {
     pub facts: Map<String, Value>,
     pub set: Map<String, Value>,
     pub after: Option<Effect>,
+    /// Files that were included: each counts as a task.
+    pub included: u64,
     pub quiet: bool,
 }
 
@@ -468,6 +513,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         status: TaskStatus::Ok,
         value: Map::new(),
         unknown: None,
+        partial: outcomes.iter().any(|o| o.partial),
         failure: None,
         deltas: Vec::new(),
         layers: Vec::new(),
@@ -476,6 +522,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         facts: Map::new(),
         set: Map::new(),
         after: None,
+        included: 0,
         quiet: !outcomes.is_empty() && outcomes.iter().all(|o| o.quiet),
     };
     let changed = outcomes.iter().any(|o| o.changed);
@@ -511,9 +558,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         value.insert("results".to_owned(), Value::Array(results));
         value.insert("changed".to_owned(), Value::Bool(changed));
         value.insert("failed".to_owned(), Value::Bool(failed));
-        if skipped {
-            value.insert("skipped".to_owned(), Value::Bool(true));
-        }
+        value.insert("skipped".to_owned(), Value::Bool(skipped));
         summary.items = outcomes
             .iter()
             .map(|o| ItemResult {
@@ -536,7 +581,10 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
             summary.failure = outcome.failure.take();
         }
         match outcome.after.take() {
-            Some(Effect::Insert(items)) => inserted.extend(items),
+            Some(Effect::Insert(items)) => {
+                summary.included += 1;
+                inserted.extend(items);
+            }
             Some(effect) => summary.after = Some(effect),
             None => {}
         }

@@ -5,6 +5,7 @@ use crate::engine::dispatcher::{Dispatcher, Limits};
 use crate::engine::evaluate::{Evaluation, Trouble};
 use crate::engine::event::{Event, Mode, PlayInfo, Stats, Timing};
 use crate::engine::host_run::{HostRun, State, scope};
+use crate::engine::overlay::Overlay;
 use crate::engine::schedule;
 use crate::engine::shared::{PlayRun, Shared, Strategy};
 use crate::engine::vars::{Blackboard, HostLayers, Layer, Produced, TaskScope};
@@ -93,6 +94,7 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
     });
     let mut fleet = Fleet {
         produced: HashMap::new(),
+        overlays: HashMap::new(),
         skipping: run.shared.options.start_at_task.is_some(),
         lost: BTreeSet::new(),
         board: Arc::default(),
@@ -222,6 +224,8 @@ fn collect(items: &[Item], evaluation: &Evaluation<'_>, tasks: &mut Vec<(String,
 /// What lives from play to play.
 struct Fleet {
     produced: HashMap<String, Produced>,
+    /// What a dry run has predicted so far.
+    overlays: HashMap<String, Overlay>,
     /// `--start-at-task` and the task has not come yet.
     skipping: bool,
     /// Failed and unreachable hosts: out for the rest of the run.
@@ -238,7 +242,7 @@ fn play_scope(run: &Run, play: &Arc<PlayRun>) -> Arc<TaskScope> {
         high: vec![Arc::new(play.play.common.vars.clone())],
         extra: run.extra.clone(),
         magic: HashMap::new(),
-        play_magic: Arc::new(play_magic(run, &play.play, &[], &[])),
+        play_magic: Arc::new(play_magic(run, &play.play, [&[], &[], &[]])),
         facts_expected: false,
     };
     Arc::new(scope(
@@ -302,6 +306,18 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
     };
     prepared.gather_facts = boolean(&play.gather_facts, "gather_facts", true)?;
     prepared.force_handlers |= boolean(&play.force_handlers, "force_handlers", false)?;
+    if let (Some(node), Some(setup)) = (&play.gather_subset, modules::find("setup")) {
+        // Facts come in one look whatever is asked for, so that a subset is checked and takes nothing away.
+        let subset = evaluation.resolve(node).map_err(|t| wrong(t, node))?;
+        let arguments = subset.map(|s| ("gather_subset".to_owned(), s)).into_iter().collect();
+        let checked =
+            modules::coerce(setup, &arguments).map_err(|errors| errors.into_iter().next().unwrap_or_default());
+        if let Err(error) = checked.and_then(|args| modules::setup::subsets(&args)) {
+            let mut diagnostic = Diagnostic::error(Code::VALUE, error.message).at(node.span, "");
+            diagnostic.helps.extend(error.help);
+            return Err(Box::new(diagnostic));
+        }
+    }
     if let Some(node) = &play.strategy {
         let text = evaluation.text(node).map_err(|t| wrong(t, node))?;
         prepared.strategy = match text.rsplit('.').next() {
@@ -435,8 +451,9 @@ fn directory(path: &str) -> String {
     }
 }
 
-/// Variables that are the same for all hosts of a play.
-fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> HashMap<String, Arc<Value>> {
+/// Variables that are the same for all hosts of a play. Hosts: all of the play, those not lost in earlier batches,
+/// those of the batch; whoever is lost while the batch runs is taken away where a task looks.
+fn play_magic(run: &Run, play: &Play, [all, left, batch]: [&[String]; 3]) -> HashMap<String, Arc<Value>> {
     let options = &run.shared.options;
     let groups: serde_json::Map<String, Value> = run
         .inventory
@@ -455,11 +472,22 @@ fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> Has
     } else {
         options.tags.clone()
     };
-    let name = play
-        .name
+    let name = match (&play.name, play.hosts.as_seq()) {
+        (Some(name), _) => modules::plain(&name.to_value()),
+        (None, Some(hosts)) => hosts
+            .iter()
+            .map(|h| modules::plain(&h.to_value()))
+            .collect::<Vec<_>>()
+            .join(","),
+        (None, None) => modules::plain(&play.hosts.to_value()),
+    };
+    let mut roles: Vec<&str> = play.roles.iter().map(|r| &*r.name).collect();
+    roles.sort_unstable();
+    roles.dedup();
+    let limit = run
+        .limit
         .as_ref()
-        .map(|n| modules::plain(&n.to_value()))
-        .unwrap_or_default();
+        .map(|limit| ("ansible_limit", Value::from(limit.text())));
     [
         ("groups", Value::Object(groups)),
         ("playbook_dir", Value::from(playbook_dir)),
@@ -470,10 +498,13 @@ fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> Has
         ("ansible_run_tags", Value::from(tags)),
         ("ansible_skip_tags", Value::from(options.skip_tags.clone())),
         ("ansible_play_name", Value::from(name)),
-        ("ansible_play_hosts", Value::from(batch.to_vec())),
-        ("ansible_play_hosts_all", Value::from(hosts.to_vec())),
+        ("ansible_play_hosts", Value::from(left.to_vec())),
+        ("ansible_play_hosts_all", Value::from(all.to_vec())),
         ("ansible_play_batch", Value::from(batch.to_vec())),
         ("play_hosts", Value::from(batch.to_vec())),
+        ("ansible_role_names", Value::from(roles.clone())),
+        ("ansible_play_role_names", Value::from(roles.clone())),
+        ("role_names", Value::from(roles)),
         (
             "ansible_version",
             serde_json::json!({"full": "2.19.14", "major": 2, "minor": 19, "revision": 14, "string": "2.19.14"}),
@@ -481,6 +512,7 @@ fn play_magic(run: &Run, play: &Play, hosts: &[String], batch: &[String]) -> Has
         ("rmqplay_version", Value::from(env!("CARGO_PKG_VERSION"))),
     ]
     .into_iter()
+    .chain(limit)
     .map(|(name, value)| (name.to_owned(), Arc::new(value)))
     .collect()
 }
@@ -532,7 +564,8 @@ async fn play(
                 hosts: batch.clone(),
             });
         }
-        let magic = Arc::new(play_magic(run, play, &hosts, &batch));
+        let left: Vec<String> = hosts.iter().filter(|h| !fleet.lost.contains(*h)).cloned().collect();
+        let magic = Arc::new(play_magic(run, play, [&planned.hosts, &left, &batch]));
         let (mut runs, targets) = prepare(run, planned, &batch, &magic, fleet)?;
         let limits = Limits {
             max_fail_percentage: planned.max_fail_percentage,
@@ -541,8 +574,11 @@ async fn play(
         let end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
         let mut lost = 0;
         fleet.skipping &= runs.iter().all(|r| r.skipping);
-        for host in &runs {
+        for host in &mut runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
+            fleet
+                .overlays
+                .insert(host.name.clone(), std::mem::take(&mut host.overlay));
             if matches!(host.state, State::Failed | State::Unreachable) {
                 lost += 1;
                 if !end.clear_errors || host.state == State::Unreachable {
@@ -561,15 +597,26 @@ async fn play(
         if end.end_play {
             break;
         }
-        if lost == batch.len() && of > 1 {
-            dispatcher.tell(Event::Stopped {
-                reason: "every host of the batch is lost".to_owned(),
-            });
+        let left = batch.iter().any(|h| !fleet.lost.contains(h));
+        if !left {
+            if of > 1 || id < run.program.plays.len() as u64 {
+                let what = if of > 1 {
+                    "every host of the batch is lost"
+                } else {
+                    "every host of the play is lost"
+                };
+                dispatcher.tell(Event::Stopped {
+                    reason: what.to_owned(),
+                });
+            }
             return Ok(false);
         }
     }
     Ok(true)
 }
+
+/// Hosts of a batch, and how to reach each.
+type Prepared = (Vec<HostRun>, HashMap<String, Target>);
 
 /// Hosts of a batch with their variables and targets.
 fn prepare(
@@ -578,16 +625,14 @@ fn prepare(
     batch: &[String],
     magic: &Arc<HashMap<String, Arc<Value>>>,
     fleet: &Fleet,
-) -> Result<(Vec<HostRun>, HashMap<String, Target>), Vec<Diagnostic>> {
+) -> Result<Prepared, Vec<Diagnostic>> {
     let play = &planned.play;
     let mut refused = Vec::new();
     let mut runs = Vec::new();
     let mut targets = HashMap::new();
-    let role_layers = |field: fn(&crate::language::Role) -> &Vec<(String, Arc<Node>)>| -> Vec<Layer> {
-        play.play.roles.iter().map(|r| Arc::new(field(r).clone())).collect()
-    };
-    let defaults = role_layers(|r| &r.defaults);
-    let role_vars = role_layers(|r| &r.vars);
+    let roles = &play.play.roles;
+    let defaults: Vec<Layer> = roles.iter().map(|r| Arc::new(r.defaults.clone())).collect();
+    let role_vars: Vec<Layer> = roles.iter().map(|r| Arc::new(r.vars.clone())).collect();
     let play_vars: Layer = Arc::new(play.play.common.vars.clone());
     let mut files: HashMap<String, Layer> = HashMap::new();
     // Hosts outside the play are seen through `hostvars` too.
@@ -645,13 +690,9 @@ fn prepare(
             }
             Err(diagnostics) => refused.extend(diagnostics),
         }
-        runs.push(HostRun::new(
-            name.clone(),
-            play.clone(),
-            layers,
-            produced,
-            fleet.skipping,
-        ));
+        let mut host = HostRun::new(name.clone(), play.clone(), layers, produced, fleet.skipping);
+        host.overlay = fleet.overlays.get(name).cloned().unwrap_or_default();
+        runs.push(host);
     }
     if refused.is_empty() {
         Ok((runs, targets))

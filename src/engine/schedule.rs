@@ -1,5 +1,7 @@
 //! PURE. Serial batches, and when a rollout stops.
 
+#![deny(clippy::disallowed_methods)]
+
 use serde_json::Value;
 
 /// Splits hosts into batches as `serial` says: a number, a percentage of all hosts (rounded down, at least one),

@@ -1,5 +1,7 @@
 //! PURE. Which tasks run: tags.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::evaluate::Evaluation;
 use crate::language::Task;
 use serde_json::Value;
@@ -44,15 +46,12 @@ pub fn matches(tags: &[String], only: &[String], skip: &[String]) -> bool {
     let only = if only.is_empty() { &default[..] } else { only };
     let wants = |tag: &str| only.iter().any(|t| t == tag);
     let named = only.iter().any(|o| has(o));
-    let chosen = if has("always") {
-        true
-    } else if wants("all") && !has("never") || named {
-        true
-    } else if wants("tagged") && !tags.is_empty() && !has("never") {
-        true
-    } else {
-        wants("untagged") && tags.is_empty()
-    };
+    let never = has("never");
+    let chosen = has("always")
+        || named
+        || (wants("all") && !never)
+        || (wants("tagged") && !tags.is_empty() && !never)
+        || (wants("untagged") && tags.is_empty());
     if !chosen {
         return false;
     }

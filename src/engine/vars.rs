@@ -1,11 +1,14 @@
 //! PURE. The variables of a host while it runs: layers in Ansible's order of precedence, what tasks have
 //! produced, and what other hosts may see of it.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::walk::Pos;
 use crate::language::{Common, Node, Role};
 use crate::template::{Found, Scope};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 /// A layer of variables written by the user, shared between hosts.
@@ -17,9 +20,37 @@ pub struct Produced {
     /// Facts without the `ansible_` prefix; `None` until gathered.
     pub facts: Option<Arc<Value>>,
     /// Registered results and `set_fact`s; `None`: not there yet (looking ahead, dry run), and why.
-    pub values: Arc<HashMap<String, Result<Arc<Value>, String>>>,
+    pub values: Arc<HashMap<String, Result<Arc<Value>, Missing>>>,
     /// Names whose values came from `no_log` tasks.
     pub secret: Arc<HashSet<String>>,
+}
+
+/// A result that is not there yet (looking ahead, dry run).
+#[derive(Clone, Debug)]
+pub struct Missing {
+    pub why: String,
+    /// What is known of it all the same (`changed`).
+    pub known: Map<String, Value>,
+}
+
+impl From<String> for Missing {
+    fn from(why: String) -> Self {
+        Missing { why, known: Map::new() }
+    }
+}
+
+/// A result of which some is known.
+impl Scope for Missing {
+    fn lookup(&self, name: &str) -> Found {
+        match self.known.get(name) {
+            Some(value) => Found::Data(Arc::new(value.clone())),
+            None => Found::Unknown(self.why.clone()),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.known.keys().cloned().collect()
+    }
 }
 
 impl Produced {
@@ -30,10 +61,10 @@ impl Produced {
             (None, None) => true,
             _ => false,
         };
-        facts && Arc::ptr_eq(&self.values, &other.values)
+        facts && Arc::ptr_eq(&self.values, &other.values) && Arc::ptr_eq(&self.secret, &other.secret)
     }
 
-    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, String>) {
+    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, Missing>) {
         Arc::make_mut(&mut self.values).insert(name.to_owned(), value);
     }
 
@@ -52,7 +83,7 @@ impl Produced {
 }
 
 /// What does not change for a host during a play.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct HostLayers {
     pub name: String,
     /// Defaults of all roles of the play: level 2.
@@ -84,7 +115,42 @@ pub struct TaskScope {
     /// `item`, `ansible_loop`, `index_var`..., `ansible_failed_task`: data.
     pub local: Arc<HashMap<String, Arc<Value>>>,
     pub hostvars: Option<HostVars>,
+    /// Set when a secret was read: what is made of it must not be shown.
+    pub tainted: Taint,
 }
+
+/// Shared by all scopes of a task on a host.
+#[derive(Clone, Debug, Default)]
+pub struct Taint(Arc<AtomicBool>);
+
+impl Taint {
+    pub fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Evaluates something whose outcome tells nothing of the secrets it reads (a condition, whom to become).
+    pub fn without<T>(&self, evaluate: impl FnOnce() -> T) -> T {
+        let before = self.get();
+        let value = evaluate();
+        self.0.store(before, Ordering::Relaxed);
+        value
+    }
+}
+
+/// Passwords among the connection variables.
+const SECRET_NAMES: [&str; 7] = [
+    "ansible_become_password",
+    "ansible_become_pass",
+    "ansible_sudo_pass",
+    "ansible_su_pass",
+    "ansible_password",
+    "ansible_ssh_pass",
+    "ansible_ssh_password",
+];
 
 impl TaskScope {
     fn in_layers(layers: &[Layer], name: &str) -> Option<Arc<Node>> {
@@ -102,8 +168,24 @@ fn find(layer: &[(String, Arc<Node>)], name: &str) -> Option<Arc<Node>> {
 
 impl Scope for TaskScope {
     fn lookup(&self, name: &str) -> Found {
+        if self.produced.secret.contains(name) || SECRET_NAMES.contains(&name) {
+            self.tainted.set();
+        }
         if let Some(value) = self.local.get(name) {
             return Found::Data(value.clone());
+        }
+        if let ("ansible_play_hosts" | "ansible_play_batch" | "play_hosts", Some(hostvars)) = (name, &self.hostvars)
+            && let Some(Value::Array(all)) = self.host.play_magic.get(name).map(|v| &**v)
+        {
+            return match hostvars.board.survivors(all, &hostvars.pos, hostvars.free) {
+                Ok(names) => Found::Data(Arc::new(Value::Array(names))),
+                Err(behind) => {
+                    let text = format!("host `{}` has not come to this task yet", behind.join("`, `"));
+                    let mut wait = hostvars.wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+                    wait.extend(behind);
+                    Found::Unknown(text)
+                }
+            };
         }
         if let Some(value) = self.host.magic.get(name).or_else(|| self.host.play_magic.get(name)) {
             return Found::Data(value.clone());
@@ -151,7 +233,8 @@ impl Scope for TaskScope {
         }
         match self.produced.values.get(name) {
             Some(Ok(value)) => return Found::Data(value.clone()),
-            Some(Err(why)) => return Found::Unknown(why.clone()),
+            Some(Err(missing)) if missing.known.is_empty() => return Found::Unknown(missing.why.clone()),
+            Some(Err(missing)) => return Found::Scope(Arc::new(missing.clone())),
             None => {}
         }
         if let Some(node) = self.chain.iter().rev().find_map(|c| find(&c.vars, name)) {
@@ -249,7 +332,10 @@ struct Entry {
     layers: Arc<HostLayers>,
     /// The position up to which everything is done; `None`: done with the play, or not in it.
     reached: Option<Pos>,
+    /// The position at which it failed or was lost in this play.
+    lost: Option<Pos>,
     facts: Vec<(Pos, Arc<Value>)>,
+    secret: Arc<HashSet<String>>,
     values: HashMap<String, Vec<(Pos, Arc<Value>)>>,
 }
 
@@ -264,25 +350,34 @@ impl Blackboard {
         let mut hosts = self.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let old = hosts.remove(&layers.name);
         let start = Pos::default();
-        let (facts, values) = old.map_or_else(Default::default, |e| {
+        let (facts, secret, values) = old.map_or_else(Default::default, |e| {
             (
                 e.facts
                     .last()
                     .map(|(_, f)| (start.clone(), f.clone()))
                     .into_iter()
                     .collect(),
+                e.secret,
                 e.values
                     .into_iter()
                     .filter_map(|(k, v)| v.last().map(|(_, x)| (k, vec![(start.clone(), x.clone())])))
                     .collect(),
             )
         });
+        // Others see what the inventory says of a host, not what the play or its roles add.
+        let layers = Arc::new(HostLayers {
+            defaults: Vec::new(),
+            high: Vec::new(),
+            ..(*layers).clone()
+        });
         hosts.insert(
             layers.name.clone(),
             Entry {
                 layers,
                 reached,
+                lost: None,
                 facts,
+                secret,
                 values,
             },
         );
@@ -292,13 +387,40 @@ impl Blackboard {
         self.write(host, |e| e.reached = pos);
     }
 
+    pub fn lose(&self, host: &str, at: &Pos) {
+        self.write(host, |e| e.lost.get_or_insert_with(|| at.clone()).clone());
+    }
+
+    /// Those of `names` that have not failed before `pos`; the others' names where that cannot be told yet.
+    fn survivors(&self, names: &[Value], pos: &Pos, free: bool) -> Result<Vec<Value>, Vec<String>> {
+        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let entry = |name: &Value| name.as_str().and_then(|n| hosts.get(n));
+        let behind = |e: &&Entry| !free && e.lost.is_none() && e.reached.as_ref().is_some_and(|r| r < pos);
+        let wait: Vec<String> = names
+            .iter()
+            .filter_map(entry)
+            .filter(behind)
+            .map(|e| e.layers.name.clone())
+            .collect();
+        if !wait.is_empty() {
+            return Err(wait);
+        }
+        let lives = |name: &&Value| entry(name).is_none_or(|e| e.lost.as_ref().is_none_or(|at| !free && at >= pos));
+        Ok(names.iter().filter(lives).cloned().collect())
+    }
+
     pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Arc<Value>) {
         self.write(host, |e| {
             e.values
                 .entry(name.to_owned())
                 .or_default()
-                .push((at.clone(), value.clone()))
+                .push((at.clone(), value.clone()));
         });
+    }
+
+    /// Names whose values are secret.
+    pub fn hide(&self, host: &str, names: &Arc<HashSet<String>>) {
+        self.write(host, |e| e.secret = names.clone());
     }
 
     pub fn publish_facts(&self, host: &str, at: &Pos, facts: &Arc<Value>) {
@@ -324,10 +446,11 @@ impl Blackboard {
     }
 
     /// The variables of `host` as linear order shows them to a task at `pos`.
-    fn scope(&self, board: &Arc<Blackboard>, host: &str, pos: &Pos, wait: &WaitList) -> Option<RemoteScope> {
+    fn scope(&self, host: &str, seer: &HostVars) -> Option<RemoteScope> {
+        let HostVars { pos, wait, free, .. } = seer;
         let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let entry = hosts.get(host)?;
-        let before = |at: &Pos| at < pos || *at == Pos::default();
+        let before = |at: &Pos| *free || at < pos || *at == Pos::default();
         let mut produced = Produced {
             facts: entry
                 .facts
@@ -335,6 +458,7 @@ impl Blackboard {
                 .rev()
                 .find(|(at, _)| before(at))
                 .map(|(_, f)| f.clone()),
+            secret: entry.secret.clone(),
             ..Produced::default()
         };
         for (name, versions) in &entry.values {
@@ -342,7 +466,7 @@ impl Blackboard {
                 produced.set(name, Ok(value.clone()));
             }
         }
-        let reached = entry.reached.as_ref().is_none_or(|r| r >= pos);
+        let reached = *free || entry.reached.as_ref().is_none_or(|r| r >= pos);
         let scope = TaskScope {
             host: entry.layers.clone(),
             produced,
@@ -350,11 +474,8 @@ impl Blackboard {
             role: None,
             search: Arc::default(),
             local: Arc::default(),
-            hostvars: Some(HostVars {
-                board: board.clone(),
-                pos: pos.clone(),
-                wait: wait.clone(),
-            }),
+            tainted: seer.tainted.clone(),
+            hostvars: Some(seer.clone()),
         };
         Some(RemoteScope {
             scope,
@@ -373,6 +494,9 @@ pub struct HostVars {
     pub board: Arc<Blackboard>,
     pub pos: Pos,
     pub wait: WaitList,
+    pub tainted: Taint,
+    /// `strategy: free`: what is there is seen, nothing is waited for.
+    pub free: bool,
 }
 
 /// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.
@@ -413,7 +537,7 @@ impl Scope for RemoteScope {
 /// `hostvars` itself: its names are hosts, its values their variables.
 impl Scope for HostVars {
     fn lookup(&self, name: &str) -> Found {
-        match self.board.scope(&self.board, name, &self.pos, &self.wait) {
+        match self.board.scope(name, self) {
             Some(scope) => Found::Scope(Arc::new(scope)),
             None => Found::Missing,
         }

@@ -4,8 +4,10 @@
 //! **A [`Walk`] is a stack of lists; every task has a [`Pos`], and positions of all hosts of a batch compare in
 //! the order of Ansible's linear strategy.** Cloning a walk is cheap: the engine looks ahead on a clone.
 
+#![deny(clippy::disallowed_methods)]
+
 use crate::engine::event::Section;
-use crate::language::{Block, Item, Play, Task};
+use crate::language::{Block, Item, Play, Role, Task};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -186,6 +188,11 @@ impl Walk {
     }
 
     fn enter_station(&mut self) -> bool {
+        if self.failed {
+            // Forced handlers were the last thing.
+            self.ended = true;
+            return false;
+        }
         if self.entered {
             self.station += 1;
         }
@@ -287,13 +294,15 @@ impl Walk {
         AfterFailure::Failed
     }
 
-    /// After a failure: run what was notified all the same (`force_handlers`), then end.
+    /// After a failure: run what was notified all the same (`force_handlers`), where the other hosts run theirs,
+    /// then end.
     pub fn force_handlers(&mut self) -> bool {
-        if self.notified.is_empty() {
+        let flush = (self.station..STATIONS.len()).find(|s| STATIONS.get(*s) == Some(&Station::Flush));
+        let Some(flush) = flush.filter(|_| !self.notified.is_empty()) else {
             return false;
-        }
+        };
         self.ended = false;
-        self.station = STATIONS.len() - 2;
+        self.station = flush;
         self.entered = true;
         self.stack = vec![Frame::Handlers { index: 0 }];
         true
@@ -384,13 +393,22 @@ impl Walk {
         };
         let listens = |task: &Task| task.listen.iter().any(|l| l.as_str() == Some(name));
         let mut found = Vec::new();
-        // The last definition of a name wins.
-        if let Some((i, _)) = self.play.handlers.iter().enumerate().rev().find(|(_, h)| match h {
-            Item::Task(task) => named(task),
-            Item::Block(block) => block.name.as_ref().and_then(|n| n.as_str()) == Some(name),
-        }) {
-            found.push(i);
+        // Of the lists of handlers (each role's, the play's) the last that has the name wins; in a list the first.
+        let role = |h: &Item| match h {
+            Item::Task(task) => task.role.as_ref().map(Arc::as_ptr),
+            Item::Block(_) => None,
+        };
+        let mut last: Option<(usize, Option<*const Role>)> = None;
+        for (i, handler) in self.play.handlers.iter().enumerate() {
+            let here = match handler {
+                Item::Task(task) => named(task),
+                Item::Block(block) => block.name.as_ref().and_then(|n| n.as_str()) == Some(name),
+            };
+            if here && last.is_none_or(|(_, list)| list != role(handler)) {
+                last = Some((i, role(handler)));
+            }
         }
+        found.extend(last.map(|(i, _)| i));
         for (i, handler) in self.play.handlers.iter().enumerate() {
             let hears = match handler {
                 Item::Task(task) => listens(task),

@@ -56,6 +56,9 @@ pub struct Layer {
     pub file: Option<String>,
     /// What the kernel (or systemd) says now.
     pub live: Option<String>,
+    /// The live value cannot be changed on this host.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub read_only: bool,
     /// What the running process has.
     pub process: Option<String>,
     /// Where the effective file value comes from.
@@ -67,6 +70,10 @@ impl Layer {
     pub fn finding(&self) -> Option<&'static str> {
         let is = |v: &Option<String>| v.as_ref().map(|v| *v == self.desired);
         match (is(&self.file), is(&self.live), is(&self.process)) {
+            (Some(true), Some(false), _) if self.read_only => Some("file right, live value cannot be set on this host"),
+            (Some(false), Some(false), _) if self.read_only => {
+                Some("file not right, live value cannot be set on this host")
+            }
             (Some(false), Some(true), _) => Some("live value right, lost at reboot"),
             (Some(true), Some(false), _) => Some("file right, live value wrong until reboot or apply"),
             (Some(false), Some(false), _) => Some("neither file nor live value right"),

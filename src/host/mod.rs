@@ -12,5 +12,5 @@ mod probe;
 
 pub use bytes::Content;
 pub use change::{Delta, Facet, Layer, Undo};
-pub use op::{Effect, Exec, Guard, Op, Outcome, Status};
+pub use op::{Effect, Exec, Guard, Op, Outcome, Status, kernel_file};
 pub use probe::{ExecResult, FileKind, Observation, Probe, Scope, Stat};

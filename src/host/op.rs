@@ -169,6 +169,23 @@ pub enum Status {
     Unknown,
 }
 
+/// What a file of the kernel reads after a [`Op::Put`]: where it offered choices, `none [mq-deadline] kyber`, the brackets
+/// move; all else is the value, with a newline at the end.
+pub fn kernel_file(old: Option<&Content>, put: &Content) -> Content {
+    let value = put.text().trim().to_owned();
+    let old = old.map(|c| c.text().into_owned()).unwrap_or_default();
+    let bare = |word: &str| word.trim_matches(['[', ']']).to_owned();
+    let choices: Vec<String> = old.split_whitespace().map(bare).collect();
+    if !old.contains('[') || !choices.contains(&value) {
+        return Content::from(value + "\n");
+    }
+    let words: Vec<String> = choices
+        .into_iter()
+        .map(|word| if word == value { format!("[{word}]") } else { word })
+        .collect();
+    Content::from(words.join(" ") + "\n")
+}
+
 impl Outcome {
     pub fn done() -> Self {
         Outcome {

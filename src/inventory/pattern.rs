@@ -35,6 +35,11 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// As one pattern: `ansible_limit`.
+    pub fn text(&self) -> String {
+        self.parts.iter().map(|p| p.text.as_str()).collect::<Vec<_>>().join(",")
+    }
+
     /// Takes the argument of `--limit` apart; a part `@FILE` stands for the lines of that file.
     ///
     /// # Errors

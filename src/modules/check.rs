@@ -21,12 +21,20 @@ what was found. Meant for `pre_checks` and `post_checks`, where `until` and `ret
 Sizes are bytes, or have a unit: `KiB MiB GiB TiB` (or `K M G T`) count by 1024, `kB MB GB TB` by 1000; `10%` is of the whole.",
     args: &[
         ArgSpec::new("sysctl", ArgKind::Dict, "Names and live values; `{min: N}` instead of a value: at least."),
+        ArgSpec::new("sysctl_min", ArgKind::Dict, "Names and the least the live values must be, number by number."),
+        ArgSpec::new(
+            "settable_only",
+            ArgKind::Bool,
+            "Pass over settings that this host does not have or does not let anyone set, as in a container.",
+        )
+        .default("false"),
         ArgSpec::new(
             "limit",
             ArgKind::Dict,
             "`service`, and items of limits.conf with the least the running process must have: `{service: rabbitmq-server, nofile: 65536}`.",
         ),
         ArgSpec::new("scheduler", ArgKind::Dict, "`device` or `path`, and `is`: a scheduler or a list of good ones."),
+        ArgSpec::new("read_ahead_kb", ArgKind::Dict, "`device` or `path`, and `is`: KiB, or a list of good values."),
         ArgSpec::new("thp", ArgKind::Dict, "`enabled`, `defrag`: a value or a list of good ones."),
         ArgSpec::new("port", ArgKind::Raw, "A TCP port, a list, or `{port, host, is: open|closed, timeout}`; the host is 127.0.0.1."),
         ArgSpec::new("service", ArgKind::Raw, "A unit that must be active, or `{name, is, enabled}`."),
@@ -49,6 +57,7 @@ take a list too, a pattern may match any line.",
     sysctl: {vm.swappiness: 10, fs.nr_open: {min: 300000}}
     thp: {enabled: [madvise, never]}
     scheduler: {path: /var/lib/rabbitmq, is: [none, mq-deadline]}
+    read_ahead_kb: {path: /var/lib/rabbitmq, is: 1024}
 
 - name: the broker runs with its limits and answers
   check:
@@ -78,13 +87,16 @@ enum Check {
     Sysctl {
         name: String,
         wanted: Bound,
+        settable_only: bool,
     },
     Limit {
         unit: String,
         item: String,
         min: String,
     },
-    Scheduler {
+    Queue {
+        knob: Queue,
+        /// A disk, or the path whose disks are meant.
         device: Result<String, String>,
         good: Vec<String>,
     },
@@ -115,6 +127,13 @@ enum Check {
         unit: String,
         cpus: Option<Vec<u32>>,
     },
+}
+
+/// What is checked of a disk's queue.
+#[derive(Clone, Copy, PartialEq)]
+enum Queue {
+    Scheduler,
+    ReadAhead,
 }
 
 enum Bound {
@@ -186,6 +205,7 @@ impl Verdict {
             desired,
             file: None,
             live: if live { found.clone() } else { None },
+            read_only: false,
             process: if live { None } else { found },
             source: None,
         }
@@ -231,9 +251,15 @@ impl Action for Checks {
 impl Check {
     fn probes(&self) -> Vec<Probe> {
         match self {
-            Check::Sysctl { name, .. } => vec![Probe::read(super::sysctl::live_path_of(name))],
+            Check::Sysctl {
+                name, settable_only, ..
+            } => {
+                let path = super::sysctl::live_path_of(name);
+                let mode = settable_only.then(|| Probe::stat(&path));
+                mode.into_iter().chain([Probe::read(path)]).collect()
+            }
             Check::Limit { unit, .. } | Check::Process { unit, .. } => vec![unit::process(unit)],
-            Check::Scheduler { device, .. } => vec![disk::probe(device.as_ref().err().map(String::as_str))],
+            Check::Queue { device, .. } => vec![disk::probe(device.as_ref().err().map(String::as_str))],
             Check::Thp { name, .. } => vec![Probe::read(format!("{THP}/{name}"))],
             Check::Port {
                 host, port, timeout_s, ..
@@ -262,8 +288,13 @@ impl Check {
 
     fn judge(&self, seen: &Seen<'_>, out: &mut Vec<Verdict>) -> Result<(), Stop> {
         match self {
-            Check::Sysctl { name, wanted } => {
-                let live = seen.read_line(&super::sysctl::live_path_of(name))?.map(|v| squeeze(&v));
+            Check::Sysctl {
+                name,
+                wanted,
+                settable_only,
+            } => {
+                let path = super::sysctl::live_path_of(name);
+                let live = seen.read_line(&path)?.map(|v| squeeze(&v));
                 let (expected, holds) = match wanted {
                     Bound::Is(value) => (value.clone(), live.as_ref() == Some(value)),
                     Bound::Min(min) => {
@@ -273,11 +304,14 @@ impl Check {
                         (format!("at least {}", words.join(" ")), holds)
                     }
                 };
+                if *settable_only && !holds && seen.stat(&path)?.is_none_or(|s| s.mode & 0o222 == 0) {
+                    return Ok(());
+                }
                 let found = live.unwrap_or_else(|| "no such setting in this kernel".to_owned());
                 out.push(Verdict::new(format!("sysctl {name}"), expected, found, holds).live());
             }
             Check::Limit { unit, item, min } => out.push(limit_of(seen, unit, item, min)?),
-            Check::Scheduler { device, good } => schedulers(seen, device, good, out)?,
+            Check::Queue { knob, device, good } => queues(seen, *knob, device, good, out)?,
             Check::Thp { name, good } => {
                 let what = format!("transparent_hugepage {name}");
                 let live = seen
@@ -387,8 +421,9 @@ fn limit_of(seen: &Seen<'_>, unit: &str, item: &str, min: &str) -> Result<Verdic
     Ok(Verdict::new(what, expected, found, enough(soft)).process())
 }
 
-fn schedulers(
+fn queues(
     seen: &Seen<'_>,
+    knob: Queue,
     device: &Result<String, String>,
     good: &[String],
     out: &mut Vec<Verdict>,
@@ -400,7 +435,7 @@ fn schedulers(
             Ok(top) => disks.bottom(&top),
             Err(NoDisk::Virtual(why)) => {
                 let mut verdict = Verdict::new(
-                    format!("scheduler of the disks of {path}"),
+                    format!("{} of the disks of {path}", knob.name()),
                     good.join(" or "),
                     "no disk",
                     true,
@@ -415,20 +450,30 @@ fn schedulers(
     for name in names {
         let found = match disks.disks.get(&name) {
             None => "no such disk".to_owned(),
-            Some(disk) => match &disk.scheduler {
-                None => "none to choose".to_owned(),
-                Some(choices) if good.contains(&choices.on) => choices.on.clone(),
-                // Read again where it can be told what an earlier task of a dry run would have set.
-                Some(choices) => {
-                    let text = seen.read_line(&format!("/sys/block/{name}/queue/scheduler"))?;
-                    text.map_or_else(|| choices.on.clone(), |text| Choices::value(&text))
-                }
-            },
+            Some(_) => disks
+                .queue(seen, &name, knob.attribute())
+                .unwrap_or_else(|| "none to choose".to_owned()),
         };
         let holds = good.contains(&found);
-        out.push(Verdict::new(format!("scheduler of {name}"), good.join(" or "), found, holds).live());
+        out.push(Verdict::new(format!("{} of {name}", knob.name()), good.join(" or "), found, holds).live());
     }
     Ok(())
+}
+
+impl Queue {
+    fn attribute(self) -> &'static str {
+        match self {
+            Queue::Scheduler => "scheduler",
+            Queue::ReadAhead => "read_ahead_kb",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Queue::Scheduler => "scheduler",
+            Queue::ReadAhead => "read-ahead (KiB)",
+        }
+    }
 }
 
 fn service_is(

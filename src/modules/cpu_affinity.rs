@@ -129,12 +129,13 @@ impl Action for CpuAffinity {
         }
         let mut layer = Layer {
             knob: match &self.target {
-                Target::Unit(unit) => format!("CPUs of {}", unit::full_name(unit)),
+                Target::Unit(unit) => format!("CPUs of {}", unit.trim_end_matches(".service")),
                 Target::Pid(pid) => format!("CPUs of process {pid}"),
             },
             desired: self.cpus.as_deref().map(cpu_text).unwrap_or_default(),
             file: None,
             live: None,
+            read_only: false,
             process: None,
             source: None,
         };

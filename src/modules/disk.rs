@@ -35,6 +35,11 @@ pub fn probe(path: Option<&str>) -> Probe {
     Probe::exec(["sh", "-c", LOOK, "sh", path.unwrap_or_default()])
 }
 
+/// Where the kernel shows an attribute of a disk's queue.
+pub fn queue_path(name: &str, attribute: &str) -> String {
+    format!("/sys/block/{name}/queue/{attribute}")
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Disks {
     /// By kernel name.
@@ -128,6 +133,19 @@ impl Disks {
             }
         }
         found
+    }
+
+    /// An attribute of a disk's queue, `scheduler` or `read_ahead_kb`; in a dry run as an earlier task would have set it.
+    pub fn queue(&self, seen: &Seen<'_>, name: &str, attribute: &str) -> Option<String> {
+        let disk = self.disks.get(name)?;
+        let found = match attribute {
+            "scheduler" => disk.scheduler.as_ref()?.on.clone(),
+            _ => disk.read_ahead.clone()?,
+        };
+        match seen.peek(&Probe::read(queue_path(name, attribute))) {
+            Some(Observation::Content(Some(content))) => Some(Choices::value(&content.text())),
+            _ => Some(found),
+        }
     }
 
     /// The device that holds the file system of the path asked for: a disk, or the top of dm or md layers.

@@ -36,7 +36,11 @@ Linux 5.0 has no `noop`, `deadline` and `cfq` any more: they are taken as `none`
     ],
     free_form: None,
     open: false,
-    returns: &[("devices", "The disks"), ("file", "The rule file")],
+    returns: &[
+        ("devices", "The disks"),
+        ("schedulers", "The scheduler of each disk, as it is then"),
+        ("file", "The rule file"),
+    ],
     examples: "\
 - name: the disks of the broker
   io_scheduler:
@@ -182,7 +186,10 @@ impl Action for IoScheduler {
             Ok(found) => found,
             Err(NoDisk::Virtual(why)) => {
                 return Ok(Decision::Keep(
-                    Report::new().with("devices", Vec::<String>::new()).warn(why),
+                    Report::new()
+                        .with("devices", Vec::<String>::new())
+                        .with("schedulers", Map::new())
+                        .warn(why),
                 ));
             }
             Err(NoDisk::Other(why)) => return Err(Failure::new(why).into()),
@@ -191,6 +198,7 @@ impl Action for IoScheduler {
         let before = content.as_ref().map(|c| c.text().into_owned()).unwrap_or_default();
         let mut text = before.clone();
         let mut report = Report::new().with("devices", all.clone());
+        let mut schedulers = Map::new();
         let mut edits = Edits::default();
         for name in &all {
             let Some(disk) = disks.disks.get(name) else {
@@ -224,17 +232,17 @@ impl Action for IoScheduler {
             if let Some(kb) = &self.read_ahead {
                 wanted.push(("read_ahead_kb", kb.clone()));
             }
+            let scheduler = wanted.iter().find(|(a, _)| *a == "scheduler").map(|(_, v)| v.clone());
+            if let Some(scheduler) = scheduler.or_else(|| disks.queue(seen, name, "scheduler")) {
+                schedulers.insert(name.clone(), Value::String(scheduler));
+            }
             if self.absent {
                 text = with_rule(&text, name, &[]);
                 continue;
             }
             let mut rule = rule(&text, name);
             for (attribute, value) in &wanted {
-                let live = match *attribute {
-                    "scheduler" => disk.scheduler.as_ref().map(|c| c.on.clone()),
-                    _ => disk.read_ahead.clone(),
-                };
-                let Some(live) = live else {
+                let Some(live) = disks.queue(seen, name, attribute) else {
                     return Err(Failure::new(format!("{name} has no {attribute}")).into());
                 };
                 let subject = if *attribute == "scheduler" {
@@ -245,7 +253,7 @@ impl Action for IoScheduler {
                 if live != *value {
                     edits.put(
                         format!("{subject} of {name} (live)"),
-                        &format!("/sys/block/{name}/queue/{attribute}"),
+                        &disk::queue_path(name, attribute),
                         &live,
                         value,
                     );
@@ -259,6 +267,7 @@ impl Action for IoScheduler {
                     source: kept.as_ref().map(|_| FILE.to_owned()),
                     file: self.persist.then(|| kept.unwrap_or_else(|| "not set".to_owned())),
                     live: Some(live),
+                    read_only: false,
                     process: None,
                 });
             }
@@ -281,7 +290,7 @@ impl Action for IoScheduler {
         {
             report = report.warn(format!("{file}:{line} is applied after {FILE} and may win at boot"));
         }
-        Ok(edits.decision(report))
+        Ok(edits.decision(report.with("schedulers", schedulers)))
     }
 }
 

@@ -93,6 +93,9 @@ impl Priority {
         let class = CLASSES.get(usize::from(self.class)).copied().unwrap_or("?");
         if matches!(self.class, 1 | 2) {
             format!("{class} {}", self.level)
+        } else if self.class == 0 {
+            // Nobody has asked for one: best-effort, at a level that follows from the nice value (ioprio_set(2)).
+            "none (by nice value)".to_owned()
         } else {
             class.to_owned()
         }
@@ -229,10 +232,17 @@ impl Action for IoNice {
         }
         report = self.scheduler(seen, report)?;
         report.layers.push(Layer {
-            knob: format!("I/O priority of {}", unit.name),
+            knob: format!("I/O priority of {}", unit.short()),
             desired: wanted.text(),
             file: Some(own.map_or_else(|| "not set".to_owned(), Priority::text)),
-            live: loaded.filter(|_| unit.exists()).map(Priority::text),
+            live: loaded.filter(|_| unit.exists()).map(|p| match p {
+                // What systemd also says of a unit that sets none.
+                Priority { class: 2, level: 4 } if own.is_none() && !p.same(wanted) => {
+                    "best-effort 4 (default)".to_owned()
+                }
+                p => p.text(),
+            }),
+            read_only: false,
             process: running
                 .filter(|(_, t)| !t.is_empty())
                 .map(|(_, threads)| shown(&threads)),

@@ -367,6 +367,7 @@ impl Action for Session {
                     .map_or_else(|| "not set".to_owned(), |(_, value)| value.clone()),
             ),
             live: None,
+            read_only: false,
             process: None,
             source: now.map(|(place, _)| place),
         });

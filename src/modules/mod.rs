@@ -30,7 +30,7 @@ mod python_regex;
 mod registry;
 mod seen;
 mod service;
-mod setup;
+pub(crate) mod setup;
 mod stat;
 mod sysctl;
 mod sysfs;
@@ -247,6 +247,9 @@ pub struct Report {
     /// Documented return values (`msg` too).
     pub values: Map<String, Value>,
     pub warnings: Vec<String>,
+    /// Warnings for a task that had nothing to change and yet is not in force (a restart is due, a unit is not there
+    /// yet): what has just been changed is on its way there.
+    pub pending: Vec<String>,
     pub layers: Vec<Layer>,
     /// New `ansible_facts`.
     pub facts: Map<String, Value>,
@@ -273,6 +276,11 @@ impl Report {
     #[must_use]
     pub fn warn(mut self, text: impl Into<String>) -> Self {
         self.warnings.push(text.into());
+        self
+    }
+    #[must_use]
+    pub fn pending(mut self, text: impl Into<String>) -> Self {
+        self.pending.push(text.into());
         self
     }
 }

@@ -54,6 +54,12 @@ impl<'a> Seen<'a> {
         (self.source)(probe).ok_or_else(|| Stop::NeedMore(vec![probe.clone()]))
     }
 
+    /// The observation if it is there anyway; never asks for it. For what a dry run predicts of a file that `decide` knows
+    /// from another look.
+    pub fn peek(&self, probe: &Probe) -> Option<Observation> {
+        (self.source)(probe)
+    }
+
     /// Asks for all of them at once, so that what is missing comes back with one look instead of one each.
     pub fn want(&self, probes: &[Probe]) -> Result<(), Stop> {
         let missing: Vec<Probe> = probes.iter().filter(|p| self.raw(p).is_err()).cloned().collect();

@@ -4,7 +4,7 @@ mod boot;
 
 use self::boot::{Boot, DIRS, assignment, boot_probe, key_path, lines, with, without};
 use super::args::plain;
-use super::knob::{self, Edits, squeeze};
+use super::knob::{self, Edits, quoted, squeeze};
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop, args};
 use crate::diagnostic::similar_name;
 use crate::host::{Layer, Probe};
@@ -26,7 +26,8 @@ normalised. No other key of the file is loaded, so a foreign line cannot make th
 The task looks at every file that `systemd-sysctl` reads at boot (`/etc`, `/run`, `/usr/local/lib` and `/usr/lib`, each \
 `sysctl.d/*.conf`, by file name) and warns if another one wins.
 
-A key that this kernel does not have (a container, a module not loaded) is a warning: the file is written, nothing is set live.
+A key that this kernel does not have (a module not loaded) or that cannot be set on this host (read-only in the network \
+namespace of a container) is a warning: the file is written, nothing is set live.
 
 Differences from Ansible: the default file is rmqplay's own; `reload: true` sets the named keys instead of loading the whole \
 file; `state: absent` takes out the line and leaves the live value alone.",
@@ -40,7 +41,7 @@ file; `state: absent` takes out the line and leaves the live value alone.",
         ArgSpec::new("sysctl_file", ArgKind::Path, "File for the next boot.").default(DEFAULT_FILE),
         ArgSpec::new("reload", ArgKind::Bool, "Set the value live too.").default("true"),
         ArgSpec::new("sysctl_set", ArgKind::Bool, "Set the value live too, even with `reload: false`.").default("false"),
-        ArgSpec::new("ignoreerrors", ArgKind::Bool, "Say nothing of keys this kernel does not have.").default("false"),
+        ArgSpec::new("ignoreerrors", ArgKind::Bool, "Say nothing of keys this host does not have, or does not let anyone set.").default("false"),
         ArgSpec::new(
             "only_raise",
             ArgKind::Bool,
@@ -274,13 +275,25 @@ impl Sysctl {
         (!DIRS.iter().any(|d| self.file.starts_with(&format!("{d}/"))))
             .then(|| Probe::stat("/etc/sysctl.d/99-sysctl.conf"))
     }
+
+    /// Whether nobody can set the key here: a network namespace shows some keys of the kernel as a whole read-only
+    /// (`sysctl_core_net_init` in `net/core/sysctl_net_core.c`), and mode 0444 under `/proc/sys` binds root too.
+    fn fixed(&self, setting: &Setting, seen: &Seen<'_>) -> Result<bool, Stop> {
+        let stat = seen.stat(&live_path(&setting.path))?;
+        Ok(stat.is_some_and(|s| s.mode & 0o222 == 0))
+    }
 }
 
 impl Action for Sysctl {
     fn probes(&self) -> Vec<Probe> {
         let mut probes = vec![Probe::read(&self.file), boot_probe()];
         probes.extend(self.link_probe());
-        probes.extend(self.settings.iter().map(|s| Probe::read(live_path(&s.path))));
+        for setting in &self.settings {
+            let live = live_path(&setting.path);
+            // Whether it can be set is told by its mode, even to root.
+            probes.extend((self.live && setting.value.is_some()).then(|| Probe::stat(&live)));
+            probes.push(Probe::read(live));
+        }
         probes
     }
 
@@ -307,6 +320,7 @@ impl Action for Sysctl {
         let mut report = Report::new().with("file", self.file.clone());
         let mut edits = Edits::default();
         let mut values = Map::new();
+        let (mut missing, mut fixed) = (Vec::new(), Vec::new());
         for setting in &self.settings {
             let live = seen.read_line(&live_path(&setting.path))?.map(|v| squeeze(&v));
             let boot_now = Boot::new(&listing, boot_name.as_deref(), before.as_deref());
@@ -334,8 +348,13 @@ impl Action for Sysctl {
                 }
                 text = with(&text, &setting.path, &setting.name, value);
             }
+            let mut read_only = false;
             match &live {
-                None if !self.ignore_missing => report = report.warn(missing(&setting.name, &setting.path)),
+                None => missing.push(setting),
+                Some(live) if self.live && *live != target && self.fixed(setting, seen)? => {
+                    read_only = true;
+                    fixed.push(setting);
+                }
                 Some(live) if self.live && *live != target => {
                     if let Some(why) = lowers(&setting.path, live, &target) {
                         report = report.warn(format!(
@@ -373,10 +392,14 @@ impl Action for Sysctl {
                     Some(boot.as_ref().map_or_else(|| "not set".to_owned(), |b| b.value.clone()))
                 },
                 live,
+                read_only,
                 process: None,
                 source: boot.map(|b| format!("{}:{}", b.file, b.line)),
             });
             values.insert(setting.name.clone(), Value::String(target));
+        }
+        if !self.ignore_missing {
+            report.warnings.extend(not_live(&missing, &fixed));
         }
         if boot_name.is_none() && self.settings.iter().any(|s| s.value.is_some()) {
             report = report.warn(format!("{} is not read at boot; files in /etc/sysctl.d are", self.file));
@@ -400,13 +423,32 @@ fn live_path(path: &str) -> String {
     format!("/proc/sys/{path}")
 }
 
-fn missing(name: &str, path: &str) -> String {
-    let text = format!("this kernel has no `{name}`; it is not set live");
-    let dotted = path.replace('/', ".");
-    match similar_name(&dotted, KNOWN.iter().map(|k| k.name)).filter(|known| *known != dotted) {
-        Some(other) => format!("{text} (did you mean `{other}`?)"),
-        None => text,
+/// What is said of keys that this kernel does not have, and of keys that it does not let anyone set.
+fn not_live(missing: &[&Setting], fixed: &[&Setting]) -> Vec<String> {
+    let mut said = Vec::new();
+    if !missing.is_empty() {
+        let names: Vec<String> = missing
+            .iter()
+            .map(|s| match similar(&s.path) {
+                Some(other) => format!("`{}` (did you mean `{other}`?)", s.name),
+                None => format!("`{}`", s.name),
+            })
+            .collect();
+        said.push(format!("not in this kernel and not set live: {}", names.join(", ")));
     }
+    if !fixed.is_empty() {
+        let names: Vec<&str> = fixed.iter().map(|s| s.name.as_str()).collect();
+        said.push(format!(
+            "read-only on this host, as in a container, and not set live: {}",
+            quoted(&names)
+        ));
+    }
+    said
+}
+
+fn similar(path: &str) -> Option<&'static str> {
+    let dotted = path.replace('/', ".");
+    similar_name(&dotted, KNOWN.iter().map(|k| k.name)).filter(|known| *known != dotted)
 }
 
 fn lowers(path: &str, live: &str, target: &str) -> Option<&'static str> {
@@ -456,6 +498,9 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
     };
     let file = args.get("sysctl_file").and_then(Value::as_str).unwrap_or(DEFAULT_FILE);
     let mut probes = vec![Probe::read(file), boot_probe()];
-    probes.extend(names.iter().map(|n| Probe::read(live_path(&key_path(n)))));
+    for name in &names {
+        let live = live_path(&key_path(name));
+        probes.extend([Probe::stat(&live), Probe::read(live)]);
+    }
     probes
 }

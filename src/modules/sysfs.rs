@@ -119,6 +119,7 @@ pub fn settle(seen: &Seen<'_>, wanted: &[Wanted], file: Option<&str>) -> Result<
             desired: value.clone(),
             file: None,
             live: now,
+            read_only: false,
             process: None,
             source: None,
         };

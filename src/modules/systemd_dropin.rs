@@ -7,7 +7,7 @@ use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec
 use crate::host::{Layer, Probe};
 use serde_json::{Map, Value};
 
-const DEFAULT_NAME: &str = "60-rmqplay.conf";
+const DEFAULT_NAME: &str = unit::SETTINGS;
 
 pub static SPEC: ModuleSpec = ModuleSpec {
     name: "systemd_dropin",
@@ -153,16 +153,22 @@ impl Action for SystemdDropIn {
             let Some(live) = unit.effective(&key, &wanted) else {
                 continue;
             };
-            let subject = match wanted.split_once('=') {
-                Some((name, _)) if key == "Environment" => format!("{key} {name}"),
-                _ => key.clone(),
+            // A variable is a knob of its own.
+            let variable = wanted
+                .split_once('=')
+                .map(|(name, _)| name)
+                .filter(|_| key == "Environment");
+            let value = |text: &str| match variable.and_then(|name| text.strip_prefix(name)?.strip_prefix('=')) {
+                Some(value) => value.to_owned(),
+                None => unit::canonical(&key, text),
             };
             let layer = Layer {
-                knob: format!("{subject} of {}", unit.name),
-                desired: unit::canonical(&key, &wanted),
+                knob: format!("{} of {}", variable.unwrap_or(&key), unit.short()),
+                desired: value(&wanted),
                 source: now.is_some().then(|| path.clone()),
-                file: Some(now.map_or_else(|| "not set".to_owned(), |v| unit::canonical(&key, &v))),
-                live: unit.exists().then_some(live),
+                file: Some(now.map_or_else(|| "not set".to_owned(), |v| value(&v))),
+                live: unit.exists().then(|| value(&live)),
+                read_only: false,
                 process: None,
             };
             layers.push((key, layer));

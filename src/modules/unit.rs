@@ -1,6 +1,9 @@
 //! systemd units as modules see them: what systemd has loaded, what the running main process has, and the text
 //! of unit files and drop-ins.
 
+mod loaded;
+
+pub use self::loaded::reloaded;
 use super::knob::Edits;
 use super::{Failure, Report, Seen, Stop};
 use crate::host::{Content, Delta, Effect, ExecResult, Observation, Op, Probe};
@@ -14,6 +17,9 @@ TimeoutStopUSec,LimitCPU,LimitCPUSoft,LimitFSIZE,LimitFSIZESoft,LimitDATA,LimitD
 LimitCORE,LimitCORESoft,LimitRSS,LimitRSSSoft,LimitNOFILE,LimitNOFILESoft,LimitAS,LimitASSoft,LimitNPROC,\
 LimitNPROCSoft,LimitMEMLOCK,LimitMEMLOCKSoft,LimitLOCKS,LimitLOCKSSoft,LimitSIGPENDING,LimitSIGPENDINGSoft,\
 LimitMSGQUEUE,LimitMSGQUEUESoft,LimitNICE,LimitNICESoft,LimitRTPRIO,LimitRTPRIOSoft";
+
+/// Our drop-in for settings that no module of their own writes.
+pub const SETTINGS: &str = "60-rmqplay.conf";
 
 /// Limits and CPU affinity of a unit's main process and its threads, found on the host in one go because the
 /// process id is not known before.
@@ -124,6 +130,11 @@ impl Unit {
             .filter(|v| !v.is_empty())
     }
 
+    /// The name as it is said: without `.service`.
+    pub fn short(&self) -> &str {
+        self.name.strip_suffix(".service").unwrap_or(&self.name)
+    }
+
     /// systemd knows a file for it (or it is masked).
     pub fn exists(&self) -> bool {
         self.managed && self.get("LoadState") != Some("not-found")
@@ -160,9 +171,10 @@ impl Unit {
             .unwrap_or_default()
     }
 
-    /// The file that counts where `own` does not: the last drop-in but it, else the unit's own file.
+    /// The file that counts where `own` does not: the last drop-in but ours, else the unit's own file.
     pub fn last_file(&self, own: &str) -> Option<String> {
-        let other = self.drop_ins().into_iter().rev().find(|p| *p != own);
+        let ours = |path: &str| path == own || path.ends_with(&format!("/{SETTINGS}"));
+        let other = self.drop_ins().into_iter().rev().find(|p| !ours(p));
         other.or(self.get("FragmentPath")).map(str::to_owned)
     }
 
@@ -352,7 +364,7 @@ impl DropIn {
             edits.daemon_reload(outdated);
         }
         if unit.managed && !unit.exists() {
-            report = report.warn(format!("there is no unit {} yet", unit.name));
+            report = report.pending(format!("there is no unit {} yet", unit.name));
         }
         Ok(report)
     }

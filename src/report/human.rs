@@ -45,6 +45,8 @@ pub struct Human {
     /// How many hosts a task can run on: those of the play, or of the serial batch.
     present: usize,
     open: BTreeMap<u64, OpenTask>,
+    /// Warnings that belong to no task and are not told yet, with their hosts.
+    apart: BTreeMap<String, Vec<String>>,
     warned: HashSet<String>,
     begun: bool,
     end: End,
@@ -60,6 +62,7 @@ impl Human {
             hosts: HashMap::new(),
             present: 0,
             open: BTreeMap::new(),
+            apart: BTreeMap::new(),
             warned: HashSet::new(),
             begun: false,
             end: End::default(),
@@ -91,7 +94,21 @@ impl Human {
         self.print(&text);
     }
 
+    /// Tells the warnings that belong to no task, each once, with the hosts it came from so far.
+    fn warn(&mut self) {
+        for (text, mut hosts) in std::mem::take(&mut self.apart) {
+            if self.warned.insert(text.clone()) {
+                hosts.sort_by_key(|host| self.hosts.get(host).copied().unwrap_or(usize::MAX));
+                hosts.dedup();
+                let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+                let line = task::warning(&text, &hosts, self.present, &self.options);
+                self.print(line.trim_start());
+            }
+        }
+    }
+
     fn close(&mut self, id: u64) {
+        self.warn();
         let Some(mut task) = self.open.remove(&id) else {
             return;
         };
@@ -130,6 +147,7 @@ impl Reporter for Human {
                 }
             }
             Event::PlayStarted { play } => {
+                self.warn();
                 self.hosts = play.hosts.iter().cloned().zip(0..).collect();
                 self.present = play.hosts.len();
                 self.end.play(play);
@@ -190,13 +208,7 @@ impl Reporter for Human {
                         .or_default()
                         .extend(host.iter().cloned());
                 }
-                None => {
-                    if self.warned.insert(text.clone()) {
-                        let hosts: Vec<&str> = host.iter().map(String::as_str).collect();
-                        let line = task::warning(text, &hosts, self.present, &self.options);
-                        self.print(line.trim_start());
-                    }
-                }
+                None => self.apart.entry(text.clone()).or_default().extend(host.clone()),
             },
             Event::Interrupted => {
                 let text = "what is in flight is finished first; Ctrl-C again stops now";
@@ -218,6 +230,7 @@ impl Reporter for Human {
                 while let Some(id) = self.open.keys().next().copied() {
                     self.close(id);
                 }
+                self.warn();
                 let text = self.end.render(stats, timing, *elapsed_ms, &self.options);
                 self.paragraph(&text);
             }

@@ -1,7 +1,9 @@
 //! Hosts in memory: for tests of the engine and for `--simulate`. A [`FakeHost`] answers probes and ops as a real
 //! one would, as far as files go; commands are answered by a [`Program`].
 
-use crate::host::{Content, Exec, ExecResult, FileKind, Guard, Observation, Op, Outcome, Probe, Stat, Status};
+use crate::host::{
+    Content, Exec, ExecResult, FileKind, Guard, Observation, Op, Outcome, Probe, Stat, Status, kernel_file,
+};
 use crate::transport::{BoxFuture, CallError, CallErrorKind, Connector, Peer, Reply, Request, Response, Step, Target};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -230,7 +232,7 @@ impl FakeHost {
             }
             Op::Put { path, content } => match self.files.get_mut(&path.clone()) {
                 None => return Outcome::failed(format!("{path}: No such file or directory")),
-                Some(node) => node.content = Content::from(format!("{}\n", content.text().trim_end_matches('\n'))),
+                Some(node) => node.content = kernel_file(Some(&node.content), content),
             },
             Op::MakeDir {
                 path,

@@ -1,14 +1,25 @@
-//! The fleet of `--simulate`: fake hosts that look like fresh Debian 13 nodes, for trying a playbook without hosts,
-//! for golden transcripts and for measuring the engine.
+//! The fleet of `--simulate`: fake hosts that look like fresh Debian 13 nodes on which RabbitMQ runs as its package sets it
+//! up, for trying a playbook without hosts, for golden transcripts and for measuring the engine.
 
-use super::fake::{FakeConnector, FakeHost, Node, Program};
-use crate::host::{Content, Exec, ExecResult};
+mod debian;
+
+use super::fake::{FakeConnector, FakeHost, Node};
 use serde_json::json;
 use std::sync::Arc;
 
 /// Hosts are made on first contact and are gone at the end of the run.
 pub fn fleet() -> FakeConnector {
-    FakeConnector::new(node, Arc::new(Debian))
+    let with_rabbitmq = |name: &str| {
+        let mut host = bare_node(name);
+        debian::install(&mut host);
+        host
+    };
+    FakeConnector::new(with_rabbitmq, Arc::new(debian::Debian))
+}
+
+/// The same without RabbitMQ, which can be installed.
+pub fn bare() -> FakeConnector {
+    FakeConnector::new(bare_node, Arc::new(debian::Debian))
 }
 
 const FILES: &[(&str, &str)] = &[
@@ -36,6 +47,9 @@ const FILES: &[(&str, &str)] = &[
     ("/proc/sys/vm/max_map_count", "1048576\n"),
     ("/proc/sys/vm/overcommit_memory", "0\n"),
     ("/proc/sys/vm/swappiness", "60\n"),
+    ("/proc/sys/vm/zone_reclaim_mode", "0\n"),
+    ("/sys/block/vda/queue/read_ahead_kb", "128\n"),
+    ("/sys/block/vda/queue/scheduler", "[none] mq-deadline kyber bfq\n"),
     ("/sys/devices/system/cpu/online", "0-3\n"),
     ("/sys/devices/system/cpu/present", "0-3\n"),
     (
@@ -60,7 +74,7 @@ const DIRECTORIES: &[&str] = &[
     "/var/lib",
 ];
 
-fn node(name: &str) -> FakeHost {
+fn bare_node(name: &str) -> FakeHost {
     let mut host = FakeHost::with(FILES.iter().copied());
     for directory in DIRECTORIES {
         host.put(directory, Node::directory());
@@ -78,34 +92,4 @@ fn node(name: &str) -> FakeHost {
         "mounts": [], "devices": {}, "env": {}, "user_id": "root", "user_uid": 0, "user_gid": 0, "user_dir": "/root",
     });
     host
-}
-
-/// Commands: `true` and `false` as they are, systemd with no units, everything else succeeds silently.
-struct Debian;
-
-impl Program for Debian {
-    fn run(&self, host: &mut FakeHost, command: &Exec, _: bool) -> ExecResult {
-        let text = |stdout: &str| ExecResult {
-            stdout: Content::from(stdout),
-            ..ExecResult::default()
-        };
-        match command.argv.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-            ["false", ..] => ExecResult {
-                rc: 1,
-                ..ExecResult::default()
-            },
-            ["systemctl", "show", _, "--", unit] => text(&format!(
-                "Id={unit}\nNames={unit}\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nMainPID=0\nNeedDaemonReload=no\n"
-            )),
-            ["touch", path] => {
-                host.put(path, Node::file(""));
-                ExecResult::default()
-            }
-            ["dpkg-query", ..] => ExecResult {
-                rc: 1,
-                ..ExecResult::default()
-            },
-            _ => ExecResult::default(),
-        }
-    }
 }

@@ -186,3 +186,27 @@ fn nothing_matched_is_five() {
         0
     );
 }
+
+/// The shipped playbooks, as the README tells to try them.
+fn playbook(name: &str) -> String {
+    format!("{}/playbooks/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn node() -> Environment {
+    let env = Environment::new();
+    env.write("hosts.ini", "[rabbitmq]\nmq-1\n");
+    env.write("rmqplay.toml", "inventory = 'hosts.ini'\n");
+    env
+}
+
+#[test]
+fn a_dry_run_of_the_shipped_tuning() {
+    assert_snapshot!(transcript(&node().run(&["diff", &playbook("tune.yml"), "--simulate"])));
+}
+
+#[test]
+fn an_apply_of_everything_shipped() {
+    let output = node().run(&["apply", &playbook("site.yml"), "--simulate"]);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    assert_snapshot!(transcript(&output));
+}

@@ -44,6 +44,11 @@ pub fn down() -> Lab {
     lab
 }
 
+/// The lab that a test starts by another way is the tests' own, too.
+pub fn adopt(wanted: Wanted) {
+    *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) = Some(wanted);
+}
+
 /// After the last test; a lab that is not the tests' own stays.
 pub fn take_down() {
     let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();

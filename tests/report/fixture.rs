@@ -241,6 +241,7 @@ pub fn layer() -> Layer {
         desired: "10".into(),
         file: Some("10".into()),
         live: Some("60".into()),
+        read_only: false,
         process: None,
         source: Some("/etc/sysctl.d/60-rabbitmq.conf:3".into()),
     }

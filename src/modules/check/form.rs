@@ -1,21 +1,25 @@
 //! The forms of `check`'s arguments.
 
-use super::{Bound, Check, FileCheck, SPEC, Size};
+use super::{Bound, Check, FileCheck, Queue, SPEC, Size};
 use crate::diagnostic::similar_name;
 use crate::modules::args::{boolean, plain};
 use crate::modules::knob::{self, cpu_list, squeeze};
-use crate::modules::{Action, ArgError, Args, Prepare, limits};
+use crate::modules::{Action, ArgError, ArgKind, Args, Prepare, limits};
 use serde_json::{Map, Value};
 
 /// Arguments → checks.
 pub fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let mut checks = Vec::new();
+    let settable_only = args.bool("settable_only");
     for (kind, value) in args.iter() {
         let before = checks.len();
         match kind {
-            "sysctl" => sysctl(value, &mut checks)?,
+            "settable_only" => continue,
+            "sysctl" => sysctl(value, settable_only, &mut checks)?,
+            "sysctl_min" => sysctl_min(value, settable_only, &mut checks)?,
             "limit" => limit(value, &mut checks)?,
-            "scheduler" => checks.push(scheduler(value)?),
+            "scheduler" => checks.push(queue("scheduler", Queue::Scheduler, value)?),
+            "read_ahead_kb" => checks.push(queue("read_ahead_kb", Queue::ReadAhead, value)?),
             "thp" => thp(value, &mut checks)?,
             "port" => ports(value, &mut checks)?,
             "service" => checks.push(service(value)?),
@@ -45,7 +49,8 @@ pub fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError
         }
     }
     if checks.is_empty() {
-        let all: Vec<&str> = SPEC.args.iter().map(|a| a.name).collect();
+        let kinds = SPEC.args.iter().filter(|a| a.kind != ArgKind::Bool);
+        let all: Vec<&str> = kinds.map(|a| a.name).collect();
         return Err(
             ArgError::task("module `check` has nothing to check").help(format!("it takes {}", knob::quoted(&all)))
         );
@@ -115,14 +120,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-fn sysctl(value: &Value, checks: &mut Vec<Check>) -> Result<(), ArgError> {
+fn sysctl(value: &Value, settable_only: bool, checks: &mut Vec<Check>) -> Result<(), ArgError> {
     for (name, wanted) in value.as_object().into_iter().flatten() {
         let wanted = if wanted.is_object() {
-            let min = squeeze(&Fields::new("sysctl", wanted, &["min"])?.need("min")?);
-            match numbers(&min) {
-                Some(numbers) => Bound::Min(numbers),
-                None => return Err(ArgError::new("sysctl", format!("`min` needs numbers, not `{min}`"))),
-            }
+            least("sysctl", &Fields::new("sysctl", wanted, &["min"])?.need("min")?)?
         } else {
             Bound::Is(match wanted {
                 Value::Bool(on) => u8::from(*on).to_string(),
@@ -132,9 +133,29 @@ fn sysctl(value: &Value, checks: &mut Vec<Check>) -> Result<(), ArgError> {
         checks.push(Check::Sysctl {
             name: name.clone(),
             wanted,
+            settable_only,
         });
     }
     Ok(())
+}
+
+fn sysctl_min(value: &Value, settable_only: bool, checks: &mut Vec<Check>) -> Result<(), ArgError> {
+    for (name, wanted) in value.as_object().into_iter().flatten() {
+        checks.push(Check::Sysctl {
+            name: name.clone(),
+            wanted: least("sysctl_min", &plain(wanted))?,
+            settable_only,
+        });
+    }
+    Ok(())
+}
+
+fn least(arg: &'static str, min: &str) -> Result<Bound, ArgError> {
+    let min = squeeze(min);
+    match numbers(&min) {
+        Some(numbers) => Ok(Bound::Min(numbers)),
+        None => Err(ArgError::new(arg, format!("`min` needs numbers, not `{min}`"))),
+    }
 }
 
 fn limit(value: &Value, checks: &mut Vec<Check>) -> Result<(), ArgError> {
@@ -156,26 +177,18 @@ fn limit(value: &Value, checks: &mut Vec<Check>) -> Result<(), ArgError> {
     Ok(())
 }
 
-fn scheduler(value: &Value) -> Result<Check, ArgError> {
-    let fields = Fields::new("scheduler", value, &["device", "path", "is"])?;
+fn queue(arg: &'static str, knob: Queue, value: &Value) -> Result<Check, ArgError> {
+    let fields = Fields::new(arg, value, &["device", "path", "is"])?;
     let good = fields.list("is");
     if good.is_empty() {
-        return Err(ArgError::new("scheduler", "`scheduler` needs `is`"));
+        return Err(ArgError::new(arg, format!("`{arg}` needs `is`")));
     }
-    match (fields.text("device"), fields.text("path")) {
-        (Some(device), None) => {
-            let name = device.strip_prefix("/dev/").unwrap_or(&device).to_owned();
-            Ok(Check::Scheduler { device: Ok(name), good })
-        }
-        (None, Some(path)) => Ok(Check::Scheduler {
-            device: Err(path),
-            good,
-        }),
-        _ => Err(ArgError::new(
-            "scheduler",
-            "`scheduler` needs either `device` or `path`",
-        )),
-    }
+    let device = match (fields.text("device"), fields.text("path")) {
+        (Some(device), None) => Ok(device.strip_prefix("/dev/").unwrap_or(&device).to_owned()),
+        (None, Some(path)) => Err(path),
+        _ => return Err(ArgError::new(arg, format!("`{arg}` needs either `device` or `path`"))),
+    };
+    Ok(Check::Queue { knob, device, good })
 }
 
 fn thp(value: &Value, checks: &mut Vec<Check>) -> Result<(), ArgError> {

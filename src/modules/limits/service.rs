@@ -166,6 +166,11 @@ pub struct Service {
 }
 
 impl Service {
+    /// The drop-in for settings that are no limits, as `systemd_dropin` names it.
+    fn settings(&self) -> String {
+        unit::drop_in_path(&self.unit, unit::SETTINGS)
+    }
+
     fn is_rabbitmq(&self) -> bool {
         self.unit.contains("rabbitmq")
     }
@@ -233,6 +238,7 @@ impl Action for Service {
             probes.push(Probe::read(NR_OPEN));
             if self.is_rabbitmq() {
                 probes.push(Probe::read(ENV_CONF));
+                probes.push(Probe::read(self.settings()));
             }
         }
         probes
@@ -245,7 +251,7 @@ impl Action for Service {
         let unit = Unit::seen(seen, &self.unit)?;
         let process = Process::seen(seen, &self.unit)?;
         let directive = self.directive;
-        let knob = format!("{} of {}", directive.item, unit.name);
+        let knob = format!("{} of {}", directive.item, unit.short());
         let own = file.now(directive.directive).last().and_then(|v| directive.pair(v));
         let loaded = self.loaded(&unit);
 
@@ -300,7 +306,7 @@ impl Action for Service {
                 && self.part(now) != wanted
                 && loaded.is_none_or(|loaded| self.part(loaded) == wanted)
             {
-                report = report.warn(format!(
+                report = report.pending(format!(
                     "process {pid} of {} has {} {}, not {wanted}: a restart gives it the new limit, unless a container allows no more",
                     unit.name,
                     directive.item,
@@ -325,6 +331,7 @@ impl Action for Service {
             desired: wanted,
             file: in_file,
             live: loaded.filter(|_| unit.exists()).map(|l| self.part(l)),
+            read_only: false,
             process: running.map(|(_, now)| self.part(now)),
             source,
         });
@@ -359,7 +366,11 @@ impl Service {
         if !self.is_rabbitmq() {
             return Ok(report);
         }
-        let ports = match unit.environment("ERL_MAX_PORTS") {
+        // A drop-in of ours tells also what systemd has not read yet, as in a dry run.
+        let own = seen
+            .read(&self.settings())?
+            .and_then(|c| variable(&c.text(), "ERL_MAX_PORTS"));
+        let ports = match own.or_else(|| unit.environment("ERL_MAX_PORTS")) {
             Some(value) => Some(value),
             None => seen.read(ENV_CONF)?.and_then(|c| env_value(&c.text(), "ERL_MAX_PORTS")),
         };
@@ -382,6 +393,16 @@ impl Service {
         }
         Ok(report)
     }
+}
+
+/// A variable of `Environment=` in the text of a drop-in.
+fn variable(text: &str, name: &str) -> Option<String> {
+    unit::values(text, "Service", "Environment")
+        .iter()
+        .filter_map(|value| shlex::split(value))
+        .flatten()
+        .filter_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+        .next_back()
 }
 
 /// The value of an assignment in a file of shell assignments.
