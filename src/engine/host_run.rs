@@ -142,6 +142,7 @@ pub struct HostRun {
     pub produced: Produced,
     pub walk: Walk,
     pub cache: Cache,
+    ready: ahead::Ready,
     pub overlay: Overlay,
     pub state: State,
     pub stats: Stats,
@@ -271,6 +272,7 @@ impl HostRun {
             layers,
             produced,
             cache: Cache::default(),
+            ready: ahead::Ready::default(),
             overlay: Overlay::default(),
             state: State::Running,
             stats: Stats::default(),
@@ -687,7 +689,8 @@ impl HostRun {
                 Ok(who) => self.become_(who),
                 Err(trouble) => return self.stuck(run, &scope, &trouble),
             }
-            match evaluation.action(&task, spec) {
+            let ready = self.ready.take(&run.pos, &task, &scope.produced);
+            match ready.map_or_else(|| evaluation.action(&task, spec), Ok) {
                 Ok(action) => run.item.action = Some(action),
                 Err(trouble) => return self.stuck(run, &scope, &trouble),
             }
@@ -1439,7 +1442,7 @@ impl HostRun {
         if !ops.is_empty() {
             self.cache.expire();
         }
-        ahead::extend(self, run.map(TaskRun::rest), world.board, &mut wanted);
+        self.ready = ahead::extend(self, run.map(TaskRun::rest), world.board, &mut wanted);
         let steps = ops
             .into_iter()
             .map(Step::Op)
