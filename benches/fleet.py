@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -21,7 +22,6 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 VENV = ROOT / "target/bench/venv"
 PINNED = ["ansible==12.3.0", "pyinfra==3.10.0"]  # ansible 12 is ansible-core 2.19 and its collections
-RMQPLAY = ROOT / "target/release/rmqplay"
 TASKS = 30
 KEYS = [
     line.split(":", 1)[1].strip()
@@ -78,7 +78,8 @@ class Fleet:
                 f"ListenAddress {address}:{self.port}\nHostKey {place}/host_key\n"
                 f"AuthorizedKeysFile {self.dir}/id.pub\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
                 f"PermitRootLogin yes\nPidFile none\nMaxStartups 200:30:400\nMaxSessions 50\n"
-                "Subsystem sftp internal-sftp\n",
+                # What this machine's root runs at login (bash reads ~/.bashrc under sshd) is not to be measured.
+                f"SetEnv HOME={place}\nSubsystem sftp internal-sftp\n",
             )
             command = ["/usr/sbin/sshd", "-D", "-f", config, "-E", place / "log"]
             self.servers.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
@@ -190,8 +191,9 @@ def fan_out(commands):
 
 
 class Tools:
-    def __init__(self, fleet):
+    def __init__(self, fleet, binary):
         self.fleet = fleet
+        self.binary = binary
         self.count = len(fleet.names)
         (fleet.dir / "run").mkdir(mode=0o700)
         self.env = {
@@ -221,22 +223,27 @@ class Tools:
 
     def rmqplay_command(self, *options):
         play = ["apply", HERE / "play.yml", "-i", self.fleet.inventory, "-e", "tool=rmqplay"]
-        return [RMQPLAY, *play, "-f", str(self.count), "--format", "json", *options]
+        return [self.binary, *play, "-f", str(self.count), "--format", "json", *options]
 
     def rmqplay(self, *options):
         """Seconds, CPU seconds and what the report says."""
         seconds, cpu, said = timed(self.rmqplay_command(*options), self.env)
         return seconds, cpu, json.loads(said)
 
-    def end_persistent(self):
-        for path in (self.fleet.dir / "run/rmqplay").glob("*"):
+    @staticmethod
+    def end_masters(directory):
+        """Ends the masters whose sockets are there."""
+        for path in directory.glob("*"):
             if path.is_socket():
-                subprocess.run(["ssh", "-S", path, "-O", "exit", "-"], stderr=subprocess.DEVNULL, check=False)
+                command = ["ssh", "-F", "/dev/null", "-S", path, "-O", "exit", "master"]
+                subprocess.run(command, stderr=subprocess.DEVNULL, check=True)
+
+    def end_persistent(self):
+        self.end_masters(self.fleet.dir / "run/rmqplay")
 
     def ansible(self):
         # Without the masters of the run before: cold, as the others.
-        for path in (self.fleet.dir / "ansible/cp").glob("*"):
-            subprocess.run(["ssh", "-S", path, "-O", "exit", "-"], stderr=subprocess.DEVNULL, check=False)
+        self.end_masters(self.fleet.dir / "ansible/cp")
         play = [HERE / "play.yml", "-i", self.fleet.inventory, "-e", "tool=ansible"]
         return timed([VENV / "bin/ansible-playbook", *play], self.env)[0]
 
@@ -265,10 +272,10 @@ def changes(report):
     return [stats["changed"] for stats in report["stats"].values()]
 
 
-def measure(count, rounds, slow_rounds):
+def measure(binary, count, rounds, slow_rounds):
     fleet = Fleet(count)
     try:
-        tools = Tools(fleet)
+        tools = Tools(fleet, binary)
         seen = {}
 
         def note(name, value):
@@ -280,6 +287,7 @@ def measure(count, rounds, slow_rounds):
             note("ansible first", tools.ansible())
         for number in range(rounds):
             note("ssh cold", tools.ssh_cold())
+            tools.end_persistent()
             seconds, cpu, report = tools.rmqplay("--no-persist")
             assert set(changes(report)) == {0}, "not converged"
             note("cold", seconds)
@@ -308,16 +316,16 @@ def measure(count, rounds, slow_rounds):
         fleet.close()
 
 
-def simulate(hosts, plays, rounds):
-    """Seconds of `--simulate`, where every host is new; the play once, or twice, the second time converged."""
+def simulate(binary, hosts, plays, rounds):
+    """CPU seconds (one thread) of `--simulate`, where every host is new; the play once, or a second time, converged."""
     values = "".join(f"      {key}: '{value}'\n" for key, value in kernel().items())
     with tempfile.TemporaryDirectory() as directory:
         inventory = write(
             Path(directory) / "inventory.yml",
             f"all:\n  hosts:\n    n[00001:{hosts:05}]:\n  vars:\n    place: /tmp/bench\n    kernel:\n{values}",
         )
-        command = [RMQPLAY, "apply", *[HERE / "play.yml"] * plays, "--simulate", "-i", inventory, "--format", "json"]
-        return statistics.median(timed(command)[0] for _ in range(rounds))
+        command = [binary, "apply", *[HERE / "play.yml"] * plays, "--simulate", "-i", inventory]
+        return statistics.median(timed(command)[1] for _ in range(rounds))
 
 
 def row(what, value, target="", met=None):
@@ -355,9 +363,12 @@ def main():
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--slow-rounds", type=int, default=1, help="rounds that run Ansible and pyinfra too")
     options.add_argument("--simulated", default="100,1000,5000", help="hosts of `--simulate`; empty: none")
+    options.add_argument("--binary", type=Path, default=ROOT / "target/release/rmqplay")
     options = options.parse_args()
-    if not RMQPLAY.exists():
+    if not options.binary.exists():
         sys.exit("first: cargo build --release")
+    # Its servers end with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     if options.slow_rounds:
         install()
     model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "")
@@ -367,7 +378,7 @@ def main():
           f"{os.getloadavg()[0]:.1f} at the start.", flush=True)
     memory = {}
     for count in map(int, options.hosts.split(",")):
-        seen = measure(count, options.rounds, options.slow_rounds)
+        seen = measure(options.binary, count, options.rounds, options.slow_rounds)
         table(count, seen)
         memory[count] = seen["memory"][0]
     least, most = min(memory), max(memory)
@@ -375,12 +386,12 @@ def main():
         each = (memory[most] - memory[least]) / (most - least) / 1e6
         row("controller memory a host, beyond ssh processes", f"{each:.2f} MB", "≤ 4 MB", each <= 4)
     if options.simulated:
-        print("\n### `--simulate`, time per host-task\n\n| | first apply | converged | target | met |")
+        print("\n### `--simulate`, CPU time per host-task\n\n| | first apply | converged | target | met |")
         print("| --- | --- | --- | --- | --- |")
         for hosts in map(int, options.simulated.split(",")):
-            once = simulate(hosts, 1, 3)
-            twice = simulate(hosts, 2, 3) - once
-            first, again = (seconds / hosts / TASKS * 1e6 for seconds in (once, twice))
+            once = simulate(options.binary, hosts, 1, 3)
+            again = simulate(options.binary, hosts, 2, 3) - once
+            first, again = (seconds / hosts / TASKS * 1e6 for seconds in (once, again))
             verdict = "yes" if max(first, again) <= 50 else "**no**"
             print(f"| {hosts} hosts | {first:.0f} µs | {again:.0f} µs | ≤ 50 µs | {verdict} |", flush=True)
 

@@ -1,7 +1,13 @@
 //! What a dry run names is what an apply then changes: the shipped playbooks and single tasks on simulated nodes, with
 //! RabbitMQ and without.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails"
+)]
 
 mod support;
 

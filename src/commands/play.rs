@@ -128,6 +128,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             force_handlers: options.force_handlers,
             task_timeout_s: options.connection.task_timeout_s,
             verbosity: options.output.verbosity,
+            mask_key: format!("{:016x}", rand::random::<u64>()),
             drift: options.drift,
         },
         roles_path: options.roles_path.clone(),

@@ -242,6 +242,8 @@ pub fn similar_name<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     let limit = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
+        // The distance is at least the difference in length, which costs nothing to know.
+        .filter(|c| c.chars().count().abs_diff(name.chars().count()) <= limit)
         .map(|c| (strsim::damerau_levenshtein(name, c), c))
         .filter(|(distance, _)| *distance <= limit)
         // Of equally near ones the one that shares more letters: `taks` is `tasks`, not `tags`.

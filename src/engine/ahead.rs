@@ -7,12 +7,13 @@
 use crate::engine::evaluate::{Trouble, item_scope};
 use crate::engine::event::Mode;
 use crate::engine::host_run::{HostRun, scope};
-use crate::engine::vars::{Blackboard, TaskScope};
+use crate::engine::vars::{Blackboard, Produced, TaskScope};
+use crate::engine::walk::Pos;
 use crate::host::{Observation, Probe, Scope};
 use crate::language::Task;
-use crate::modules::{self, Decision, Kind, ModuleSpec, Seen, Stop};
+use crate::modules::{self, Action, Decision, Kind, ModuleSpec, Seen, Stop};
 use serde_json::{Map, Value};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// At most so many tasks are looked at ahead, and so many probes sent in one message.
@@ -26,13 +27,26 @@ pub struct Rest<'a> {
     pub next: usize,
 }
 
+/// Tasks that were made ready while looking ahead, by position: their turn mostly comes with nothing new known.
+#[derive(Default)]
+pub struct Ready(HashMap<Pos, (Arc<Task>, Produced, Box<dyn Action>)>);
+
+impl Ready {
+    /// The task at this position, if it was made ready from the same variables. (What is not `local` may hang on what
+    /// other hosts do, and items of a loop may be drawn at random: those are not kept.)
+    pub fn take(&mut self, pos: &Pos, task: &Arc<Task>, produced: &Produced) -> Option<Box<dyn Action>> {
+        let (of, from, action) = self.0.remove(pos)?;
+        (Arc::ptr_eq(&of, task) && from.is_same(produced)).then_some(action)
+    }
+}
+
 /// Adds to `wanted` what following tasks will look at: up to the first that is predicted to act, that runs as
 /// somebody else, or that nothing can be said about.
-pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wanted: &mut Vec<Probe>) {
+pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wanted: &mut Vec<Probe>) -> Ready {
+    let mut ready = Ready::default();
     let mut walk = run.walk.clone();
     let mut produced = run.produced.clone();
-    // What is fresh (no ops are sent) need not be looked at again.
-    let mut seen: HashSet<Probe> = wanted.iter().chain(run.cache.fresh.keys()).cloned().collect();
+    let mut seen: HashSet<Probe> = wanted.iter().cloned().collect();
     // The current item's own probes are in `wanted` already; its result is not there yet.
     if let Some(task) = walk.current().filter(|_| !run.facts_are_pending()) {
         if let Some(rest) = rest
@@ -40,8 +54,8 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
         {
             for index in rest.next..rest.items.len() {
                 let scope = item_scope(rest.scope, &task, rest.items, index);
-                if matches!(foresee_item(run, &task, spec, scope, wanted, &mut seen), Sight::Act) {
-                    return;
+                if matches!(foresee_item(run, &task, spec, scope, wanted, &mut seen).0, Sight::Act) {
+                    return ready;
                 }
             }
         }
@@ -51,8 +65,8 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
         walk.advance();
     }
     for _ in 0..MOST_TASKS {
-        let Some(task) = walk.current() else { return };
-        let Some(spec) = modules::find(task.module) else { return };
+        let Some(task) = walk.current() else { break };
+        let Some(spec) = modules::find(task.module) else { break };
         let pos = walk.pos();
         let scope = Arc::new(scope(
             &run.layers,
@@ -66,20 +80,24 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             walk.advance();
             continue;
         }
-        let Some(result) = foresee(run, &task, spec, &scope, wanted, &mut seen) else {
-            return;
-        };
+        let (result, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
+        if let Some(action) = action.filter(|_| spec.local && task.loop_.is_none()) {
+            ready.0.insert(pos, (task.clone(), produced.clone(), action));
+        }
+        let Some(result) = result else { break };
         if wanted.len() > MOST_PROBES {
-            return;
+            break;
         }
         if let Some(name) = &task.register {
             produced.set(name, result.ok_or_else(|| format!("`{name}` is not there yet").into()));
         }
         walk.advance();
     }
+    ready
 }
 
-/// What a task ahead would look at, and its result where it can be foretold. `None`: stop looking further.
+/// What a task ahead would look at, and its result where it can be foretold. `None`: stop looking further. Beside it
+/// the task made ready, where it could be.
 fn foresee(
     run: &HostRun,
     task: &Arc<Task>,
@@ -87,37 +105,39 @@ fn foresee(
     scope: &Arc<TaskScope>,
     wanted: &mut Vec<Probe>,
     seen: &mut HashSet<Probe>,
-) -> Option<Option<Arc<Value>>> {
+) -> (Option<Option<Arc<Value>>>, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope.clone());
     if matches!(spec.kind, Kind::Control) {
         // What an assert or a set_fact does to the play cannot be told; most do nothing to what is looked at.
         return match task.module {
-            "include_tasks" | "meta" => None,
-            _ => Some(None),
+            "include_tasks" | "meta" => (None, None),
+            _ => (Some(None), None),
         };
     }
     match evaluation.run_as(Some(task)) {
         Ok(who) if who == run.cache.who => {}
-        _ => return None,
+        _ => return (None, None),
     }
     let items = match evaluation.items(task) {
         Ok(items) => items,
-        Err(_) => return Some(None),
+        Err(_) => return (Some(None), None),
     };
     let Some(items) = items else {
-        return match foresee_item(run, task, spec, scope.clone(), wanted, seen) {
+        let (sight, action) = foresee_item(run, task, spec, scope.clone(), wanted, seen);
+        let result = match sight {
             Sight::Keep(value) => Some(Some(value)),
             Sight::Nothing => Some(None),
             Sight::Act => None,
         };
+        return (result, action);
     };
     for index in 0..items.len() {
         let scope = item_scope(scope, task, &items, index);
-        if matches!(foresee_item(run, task, spec, scope, wanted, seen), Sight::Act) {
-            return None;
+        if matches!(foresee_item(run, task, spec, scope, wanted, seen).0, Sight::Act) {
+            return (None, None);
         }
     }
-    Some(None)
+    (Some(None), None)
 }
 
 /// What can be said of an item ahead.
@@ -136,22 +156,22 @@ fn foresee_item(
     scope: Arc<TaskScope>,
     wanted: &mut Vec<Probe>,
     seen: &mut HashSet<Probe>,
-) -> Sight {
+) -> (Sight, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope);
     match evaluation.when(task) {
         // Not known yet: looking does no harm.
         Ok(None) | Err(Trouble::NotYet(_)) => {}
-        Ok(Some(_)) | Err(Trouble::Wrong(_)) => return Sight::Nothing,
+        Ok(Some(_)) | Err(Trouble::Wrong(_)) => return (Sight::Nothing, None),
     }
     let action = match evaluation.action(task, spec) {
         Ok(action) => action,
         Err(Trouble::NotYet(_)) => {
-            add(evaluation.guess(task, spec), wanted, seen);
-            return Sight::Nothing;
+            add(run, evaluation.guess(task, spec), wanted, seen);
+            return (Sight::Nothing, None);
         }
-        Err(Trouble::Wrong(_)) => return Sight::Nothing,
+        Err(Trouble::Wrong(_)) => return (Sight::Nothing, None),
     };
-    add(action.probes(), wanted, seen);
+    add(run, action.probes(), wanted, seen);
     let dry = run.play.shared.mode == Mode::Diff;
     let look = |probe: &Probe| -> Option<Observation> {
         let found = run
@@ -164,8 +184,8 @@ fn foresee_item(
     };
     let eyes = Seen::new(&look);
     let decision = action.decide(&eyes);
-    add(eyes.used(), wanted, seen);
-    match decision {
+    add(run, eyes.used(), wanted, seen);
+    let sight = match decision {
         Ok(Decision::Keep(report)) if report.skipped.is_none() => {
             let mut value: Map<String, Value> = report.values;
             value.insert("changed".to_owned(), Value::Bool(false));
@@ -174,17 +194,21 @@ fn foresee_item(
         }
         Ok(Decision::Change(_)) if !dry => Sight::Act,
         Err(Stop::NeedMore(more)) => {
-            add(more, wanted, seen);
+            add(run, more, wanted, seen);
             Sight::Nothing
         }
         _ => Sight::Nothing,
-    }
+    };
+    (sight, Some(action))
 }
 
-fn add(probes: Vec<Probe>, wanted: &mut Vec<Probe>, seen: &mut HashSet<Probe>) {
+fn add(run: &HostRun, probes: Vec<Probe>, wanted: &mut Vec<Probe>, seen: &mut HashSet<Probe>) {
     for probe in probes {
-        // What depends on other hosts is looked at when its turn comes, not before.
-        if probe.scope() == Scope::Host && seen.insert(probe.clone()) {
+        // What depends on other hosts is looked at when its turn comes, not before; what is fresh (no ops are sent)
+        // need not be looked at again.
+        let known = seen.contains(&probe) || run.cache.fresh.contains_key(&probe);
+        if !known && probe.scope() == Scope::Host {
+            seen.insert(probe.clone());
             wanted.push(probe);
         }
     }

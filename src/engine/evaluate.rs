@@ -319,16 +319,27 @@ impl Evaluation<'_> {
         let span = node.map_or(task.module_span, |n| n.span);
         let label = match node {
             Some(node) if node.is_template() => match self.resolve(node) {
-                Ok(Some(value)) => format!("is `{}` on host `{}`", modules::plain(&value), self.scope.host.name),
+                Ok(Some(value)) => format!("is `{}`", modules::plain(&value)),
                 _ => String::new(),
             },
             _ => String::new(),
         };
         let mut diagnostic = Diagnostic::error(Code::VALUE, error.message).at(span, label);
+        if let Some((name, origin)) = node.and_then(|n| self.origin(n)) {
+            diagnostic = diagnostic.related(format!("`{name}` comes from here"), origin, "");
+        }
         if let Some(help) = error.help {
             diagnostic = diagnostic.help(help);
         }
         Trouble::Wrong(Box::new(diagnostic))
+    }
+
+    /// The variable that a template begins with, and where that is written.
+    fn origin(&self, node: &Node) -> Option<(String, Span)> {
+        let text = node.as_str()?.split_once("{{")?.1.trim_start();
+        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let name = &text[..end.unwrap_or(text.len())];
+        Some((name.to_owned(), self.scope.defined_at(name)?))
     }
 
     /// The task on this host, ready to look and decide.

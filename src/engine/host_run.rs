@@ -16,6 +16,7 @@ use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
 use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
+use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
@@ -75,6 +76,8 @@ pub struct Once {
     pub facts: Option<Arc<Value>>,
     pub values: HashMap<String, Arc<Value>>,
     pub failed: bool,
+    /// `no_log`.
+    pub secret: bool,
 }
 
 /// Something to tell.
@@ -139,6 +142,7 @@ pub struct HostRun {
     pub produced: Produced,
     pub walk: Walk,
     pub cache: Cache,
+    ready: ahead::Ready,
     pub overlay: Overlay,
     pub state: State,
     pub stats: Stats,
@@ -268,6 +272,7 @@ impl HostRun {
             layers,
             produced,
             cache: Cache::default(),
+            ready: ahead::Ready::default(),
             overlay: Overlay::default(),
             state: State::Running,
             stats: Stats::default(),
@@ -535,11 +540,16 @@ impl HostRun {
             let Some(done) = world.once.get(&pos).cloned() else {
                 return Err(Next::Wait(Condition::Once(pos)));
             };
-            if let (Some(name), Some(value)) = (&task.register, &done.register) {
+            let registered = task.register.iter().zip(&done.register);
+            for (name, value) in registered.chain(&done.values) {
                 self.produced.set(name, Ok(value.clone()));
+                if done.secret {
+                    Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+                }
+                world.board.publish(&self.name, &pos, name, value);
             }
-            for (name, value) in &done.values {
-                self.produced.set(name, Ok(value.clone()));
+            if done.secret {
+                world.board.hide(&self.name, &self.produced.secret);
             }
             if done.facts.is_some() {
                 self.produced.facts = done.facts.clone();
@@ -679,7 +689,8 @@ impl HostRun {
                 Ok(who) => self.become_(who),
                 Err(trouble) => return self.stuck(run, &scope, &trouble),
             }
-            match evaluation.action(&task, spec) {
+            let ready = self.ready.take(&run.pos, &task, &scope.produced);
+            match ready.map_or_else(|| evaluation.action(&task, spec), Ok) {
                 Ok(action) => run.item.action = Some(action),
                 Err(trouble) => return self.stuck(run, &scope, &trouble),
             }
@@ -1097,7 +1108,21 @@ impl HostRun {
             }
             outcome.set_label(item, looping, run.index, label);
         }
+        // The next item of a loop of `set_fact` sees what this one set.
+        let hidden = run.no_log || run.scope.tainted.get();
+        for (name, set) in &outcome.set {
+            self.produced.set(name, Ok(Arc::new(set.clone())));
+            if hidden {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
+        }
         if let Some(run) = &mut self.current {
+            if !outcome.set.is_empty() && run.items.is_some() {
+                run.scope = Arc::new(TaskScope {
+                    produced: self.produced.clone(),
+                    ..(*run.scope).clone()
+                });
+            }
             run.results.push(outcome);
         }
     }
@@ -1169,6 +1194,8 @@ impl HostRun {
             self.produced.set(name, stored);
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
             }
             if summary.unknown.is_none() && !summary.partial {
                 world.board.publish(&self.name, &pos, name, &value);
@@ -1182,6 +1209,11 @@ impl HostRun {
         }
         for (name, set) in &summary.set {
             let set = Arc::new(set.clone());
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
+            }
             self.produced.set(name, Ok(set.clone()));
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
@@ -1218,6 +1250,7 @@ impl HostRun {
                         .map(|(k, v)| (k.clone(), Arc::new(v.clone())))
                         .collect(),
                     failed: summary.status == TaskStatus::Failed && !ignore,
+                    secret: no_log,
                 },
             );
         }
@@ -1233,7 +1266,8 @@ impl HostRun {
             // Each file that is included counts, as the task that it is included by.
             self.stats.ok += summary.included.saturating_sub(1);
         }
-        let result = result::told(&summary, no_log, hide_diff);
+        let mut result = result::told(&summary, no_log, hide_diff);
+        mask::uris(&mut result, &self.play.shared.options.mask_key);
         let check = matches!(self.walk.section(), Section::PreCheck | Section::PostCheck);
         if !summary.quiet && !meta {
             world.out.push(Out::Result {
@@ -1408,7 +1442,7 @@ impl HostRun {
         if !ops.is_empty() {
             self.cache.expire();
         }
-        ahead::extend(self, run.map(TaskRun::rest), world.board, &mut wanted);
+        self.ready = ahead::extend(self, run.map(TaskRun::rest), world.board, &mut wanted);
         let steps = ops
             .into_iter()
             .map(Step::Op)

@@ -22,6 +22,7 @@ mod evaluate;
 pub mod event;
 pub mod host_run;
 mod ledger;
+mod mask;
 pub mod overlay;
 mod result;
 pub mod run;

@@ -66,6 +66,8 @@ pub struct Ended {
 struct Planned {
     play: Arc<PlayRun>,
     hosts: Vec<String>,
+    /// As the inventory has them, whatever `order` says.
+    unordered: Vec<String>,
     serial: Option<Value>,
     max_fail_percentage: Option<f64>,
     adjacent: Arc<Adjacent>,
@@ -306,6 +308,18 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
     };
     prepared.gather_facts = boolean(&play.gather_facts, "gather_facts", true)?;
     prepared.force_handlers |= boolean(&play.force_handlers, "force_handlers", false)?;
+    if let (Some(node), Some(setup)) = (&play.gather_subset, modules::find("setup")) {
+        // Facts come in one look whatever is asked for, so that a subset is checked and takes nothing away.
+        let subset = evaluation.resolve(node).map_err(|t| wrong(t, node))?;
+        let arguments = subset.map(|s| ("gather_subset".to_owned(), s)).into_iter().collect();
+        let checked =
+            modules::coerce(setup, &arguments).map_err(|errors| errors.into_iter().next().unwrap_or_default());
+        if let Err(error) = checked.and_then(|args| modules::setup::subsets(&args)) {
+            let mut diagnostic = Diagnostic::error(Code::VALUE, error.message).at(node.span, "");
+            diagnostic.helps.extend(error.help);
+            return Err(Box::new(diagnostic));
+        }
+    }
     if let Some(node) = &play.strategy {
         let text = evaluation.text(node).map_err(|t| wrong(t, node))?;
         prepared.strategy = match text.rsplit('.').next() {
@@ -377,6 +391,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         .inventory
         .select(&patterns, run.limit.as_ref(), run.allow_empty)
         .map_err(Box::new)?;
+    let unordered = selected.iter().map(|h| h.to_string()).collect();
     if let Some(node) = &play.order {
         let text = evaluation.text(node).map_err(|t| wrong(t, node))?;
         let order = Order::parse(&text).ok_or_else(|| {
@@ -395,6 +410,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
     Ok(Planned {
         play: Arc::new(prepared),
         hosts,
+        unordered,
         serial,
         max_fail_percentage,
         adjacent,
@@ -542,7 +558,6 @@ async fn play(
     dispatcher.tell(Event::PlayStarted { play: info });
     let batches = schedule::batches(planned.serial.as_ref(), hosts.clone()).unwrap_or_else(|_| vec![hosts.clone()]);
     let of = batches.len();
-    let mut lost_before = 0;
     for (number, batch) in batches.into_iter().enumerate() {
         let batch: Vec<String> = batch.into_iter().filter(|h| !fleet.lost.contains(h)).collect();
         if of > 1 {
@@ -553,14 +568,12 @@ async fn play(
             });
         }
         let left: Vec<String> = hosts.iter().filter(|h| !fleet.lost.contains(*h)).cloned().collect();
-        let magic = Arc::new(play_magic(run, play, [&planned.hosts, &left, &batch]));
+        let magic = Arc::new(play_magic(run, play, [&planned.unordered, &left, &batch]));
         let (mut runs, targets) = prepare(run, planned, &batch, &magic, fleet)?;
         let limits = Limits {
             max_fail_percentage: planned.max_fail_percentage,
-            lost_before,
         };
         let end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
-        let mut lost = 0;
         fleet.skipping &= runs.iter().all(|r| r.skipping);
         for host in &mut runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
@@ -568,13 +581,11 @@ async fn play(
                 .overlays
                 .insert(host.name.clone(), std::mem::take(&mut host.overlay));
             if matches!(host.state, State::Failed | State::Unreachable) {
-                lost += 1;
                 if !end.clear_errors || host.state == State::Unreachable {
                     fleet.lost.insert(host.name.clone());
                 }
             }
         }
-        lost_before += lost;
         if let Some(reason) = end.stop {
             dispatcher.tell(Event::Stopped { reason });
             return Ok(false);

@@ -44,6 +44,8 @@ pub struct RunOptions {
     /// Seconds for each op that says nothing itself.
     pub task_timeout_s: Option<u32>,
     pub verbosity: u8,
+    /// Chance of the run: what masks stand for cannot be guessed by hashing.
+    pub mask_key: String,
     /// `verify --drift`: a dry run in which the checks run all the same.
     pub drift: bool,
 }

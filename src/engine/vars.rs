@@ -54,6 +54,16 @@ impl Scope for Missing {
 }
 
 impl Produced {
+    /// Whether nothing was produced between the two, one being a copy of the other.
+    pub fn is_same(&self, other: &Produced) -> bool {
+        let facts = match (&self.facts, &other.facts) {
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (None, None) => true,
+            _ => false,
+        };
+        facts && Arc::ptr_eq(&self.values, &other.values) && Arc::ptr_eq(&self.secret, &other.secret)
+    }
+
     pub fn set(&mut self, name: &str, value: Result<Arc<Value>, Missing>) {
         Arc::make_mut(&mut self.values).insert(name.to_owned(), value);
     }
@@ -404,7 +414,7 @@ impl Blackboard {
             e.values
                 .entry(name.to_owned())
                 .or_default()
-                .push((at.clone(), value.clone()))
+                .push((at.clone(), value.clone()));
         });
     }
 

@@ -30,7 +30,7 @@ mod python_regex;
 mod registry;
 mod seen;
 mod service;
-mod setup;
+pub(crate) mod setup;
 mod stat;
 mod sysctl;
 mod sysfs;

@@ -63,7 +63,8 @@ struct Setup {
     filter: Option<GlobSet>,
 }
 
-fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+/// Checks `gather_subset`.
+pub fn subsets(args: &Args) -> Result<(), ArgError> {
     for subset in args.list("gather_subset") {
         let name = subset.trim_start_matches('!');
         if !SUBSETS.split_whitespace().any(|s| s == name) {
@@ -79,6 +80,11 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
             ));
         }
     }
+    Ok(())
+}
+
+fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+    subsets(args)?;
     if args.str("fact_path").is_some_and(|p| p != FACT_PATH) {
         return Err(ArgError::new(
             "fact_path",

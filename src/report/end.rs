@@ -287,6 +287,17 @@ fn block(
     } else {
         format!("[{}]", failed.code)
     };
+    if let Some(rendered) = &failed.rendered {
+        // It says everything but whom it befell.
+        let _ = writeln!(out, "{}", printable(rendered).trim_end());
+        let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
+        let hosts = host_list(&hosts, 9, options.width, usize::MAX);
+        let _ = writeln!(out, "   = {title}");
+        if !hosts.is_empty() {
+            let _ = writeln!(out, "   = on: {hosts}");
+        }
+        return;
+    }
     let head = paint(palette.failed, &format!("error{code}")).into_owned();
     let _ = writeln!(out, "{head}: {}", paint(palette.title, title));
     let location = failed
@@ -306,9 +317,6 @@ fn block(
     }
     for note in &failed.notes {
         let _ = writeln!(out, "   = {}", indented(&printable(note), 9));
-    }
-    if let Some(rendered) = &failed.rendered {
-        let _ = writeln!(out, "{}", printable(rendered).trim_end());
     }
     for help in &failed.helps {
         let _ = writeln!(

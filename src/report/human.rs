@@ -117,10 +117,7 @@ impl Human {
         task.unreachable.sort_by_key(|(host, _)| order(host));
         for (host, result) in &task.results {
             for text in &result.warnings {
-                let hosts = task.warnings.entry(text.clone()).or_default();
-                if !hosts.contains(host) {
-                    hosts.push(host.clone());
-                }
+                task.warnings.entry(text.clone()).or_default().insert(host.clone());
             }
         }
         let warned = &mut self.warned;
@@ -206,8 +203,10 @@ impl Reporter for Human {
             }
             Event::Warning { host, task, text } => match task.and_then(|id| self.open.get_mut(&id)) {
                 Some(open) => {
-                    let hosts = open.warnings.entry(text.clone()).or_default();
-                    hosts.extend(host.iter().filter(|h| !hosts.contains(h)).cloned().collect::<Vec<_>>());
+                    open.warnings
+                        .entry(text.clone())
+                        .or_default()
+                        .extend(host.iter().cloned());
                 }
                 None => self.apart.entry(text.clone()).or_default().extend(host.clone()),
             },

@@ -3,6 +3,7 @@
 use super::{Kept, Reporter, Sink};
 use crate::engine::event::{Event, Failed, HostResult, TaskStatus};
 use crate::host::{Content, Delta, Facet};
+use indexmap::IndexSet;
 use serde_json::{Map, Value, json};
 use std::io;
 
@@ -39,7 +40,7 @@ pub struct Json {
     plays: Vec<Play>,
     head: Map<String, Value>,
     tail: Map<String, Value>,
-    warnings: Vec<Value>,
+    warnings: IndexSet<Value>,
     written: bool,
 }
 
@@ -61,7 +62,7 @@ impl Json {
             plays: Vec::new(),
             head: Map::new(),
             tail: Map::new(),
-            warnings: Vec::new(),
+            warnings: IndexSet::new(),
             written: false,
         }
     }
@@ -78,28 +79,33 @@ impl Json {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
+        // `json!` would copy all of it, twice.
+        let pair = |first: (&str, Value), second: (&str, Value)| {
+            Value::from_iter([first, second].map(|(key, value)| (key.to_owned(), value)))
+        };
         let plays: Vec<Value> = std::mem::take(&mut self.plays)
             .into_iter()
             .map(|play| {
-                let tasks: Vec<Value> = play
-                    .tasks
-                    .into_iter()
-                    .map(|t| json!({"task": t.info, "hosts": t.hosts}))
-                    .collect();
-                json!({"play": play.info, "tasks": tasks})
+                let tasks = play.tasks.into_iter();
+                let tasks = tasks.map(|t| pair(("task", t.info), ("hosts", Value::Object(t.hosts))));
+                pair(("play", play.info), ("tasks", tasks.collect()))
             })
             .collect();
         let mut document = std::mem::take(&mut self.head);
         document.insert("plays".to_owned(), Value::Array(plays));
         if !self.warnings.is_empty() {
-            document.insert("warnings".to_owned(), Value::Array(std::mem::take(&mut self.warnings)));
+            document.insert(
+                "warnings".to_owned(),
+                std::mem::take(&mut self.warnings).into_iter().collect(),
+            );
         }
         for key in ["stats", "timing"] {
             document.insert(key.to_owned(), json!({}));
         }
         document.append(&mut self.tail);
-        if let Ok(text) = serde_json::to_string_pretty(&document) {
-            self.out.write(&(text + "\n"));
+        if let Ok(mut text) = serde_json::to_string_pretty(&document) {
+            text.push('\n');
+            self.out.write(&text);
         }
     }
 }
@@ -176,9 +182,7 @@ impl Reporter for Json {
                 if let Some(host) = host {
                     warning["host"] = json!(host);
                 }
-                if !self.warnings.contains(&warning) {
-                    self.warnings.push(warning);
-                }
+                self.warnings.insert(warning);
             }
             Event::Interrupted => {
                 self.tail.insert("interrupted".to_owned(), json!(true));

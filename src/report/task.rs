@@ -6,7 +6,7 @@ use super::human::HumanOptions;
 use super::style::{Palette, cut, host_list, one_line, pad, paint, printable, width};
 use crate::engine::event::{Failed, HostResult, Mode, Section, TaskInfo, TaskStatus};
 use crate::host::Layer;
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ pub struct OpenTask {
     /// Hosts that tried more than once, with how often.
     pub retries: BTreeMap<String, u32>,
     /// Text, and the hosts it is about.
-    pub warnings: IndexMap<String, Vec<String>>,
+    pub warnings: IndexMap<String, IndexSet<String>>,
 }
 
 impl OpenTask {

@@ -832,14 +832,7 @@ impl<'c> Run<'c> {
             format!("undefined variable `{name}`"),
         );
         fault.at = Some(self.at(range));
-        if let Some(scope) = scope {
-            let names = scope.names();
-            if let Some(similar) = similar_name(name, names.iter().map(String::as_str)) {
-                fault
-                    .helps
-                    .push(format!("a variable with a similar name exists: `{similar}`"));
-            }
-        }
+        fault.unknown_name = scope.clone().map(|scope| (name.clone(), scope));
         Value::Marker(Rc::new(fault))
     }
 
@@ -995,6 +988,7 @@ impl<'c> Run<'c> {
                     fault.message = format!("undefined function `{name}`");
                     if let Some(similar) = similar_name(name, super::globals::NAMES.iter().copied()) {
                         fault.helps = vec![format!("a function with a similar name exists: `{similar}`")];
+                        fault.unknown_name = None;
                     }
                 }
                 Ok(Value::Marker(Rc::new(fault)))

@@ -1,7 +1,7 @@
 //! What went wrong during an evaluation, and where in a source text that is.
 
-use super::{ErrorKind, TemplateError};
-use crate::diagnostic::{Code, Diagnostic, FileId, SourceMap, Span};
+use super::{ErrorKind, Scope, TemplateError};
+use crate::diagnostic::{Code, Diagnostic, FileId, SourceMap, Span, similar_name};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -42,6 +42,9 @@ pub(crate) struct Fault {
     pub notes: Vec<String>,
     pub helps: Vec<String>,
     pub related: Vec<(String, Span)>,
+    /// The undefined name and where it was looked for: what it may have been meant to be is found out only for a
+    /// failure that is told. Most undefined names meet a `default`.
+    pub unknown_name: Option<(Arc<str>, Arc<dyn Scope>)>,
 }
 
 impl Fault {
@@ -54,6 +57,7 @@ impl Fault {
             notes: Vec::new(),
             helps: Vec::new(),
             related: Vec::new(),
+            unknown_name: None,
         }
     }
 
@@ -95,7 +99,12 @@ impl Fault {
             }
         }
         diagnostic.notes = self.notes;
-        diagnostic.helps = self.helps;
+        if let Some((name, scope)) = self.unknown_name
+            && let Some(similar) = similar_name(&name, scope.names().iter().map(String::as_str))
+        {
+            diagnostic = diagnostic.help(format!("a variable with a similar name exists: `{similar}`"));
+        }
+        diagnostic.helps.extend(self.helps);
         TemplateError {
             kind: self.kind,
             message: self.message,

@@ -125,21 +125,28 @@ pub(crate) fn arithmetic(op: Binary, a: &Value, b: &Value) -> Res<Value> {
 
 /// `sequence[start:stop:step]`.
 pub(crate) fn slice(ctx: &Ctx, value: &Value, [start, stop, step]: [Option<i128>; 3]) -> Res<Value> {
-    let items = match value {
-        Value::Str(_) | Value::List(_) | Value::Tuple(_) => value.iterate(ctx)?,
+    // A list gives only what is asked for: `groups['all'][:3]` of a large fleet.
+    let (items, length) = match value {
+        Value::List(list) => (Vec::new(), list.len()),
+        Value::Str(_) | Value::Tuple(_) => {
+            let items = value.iterate(ctx)?;
+            let length = items.len();
+            (items, length)
+        }
         other => return Err(fail(format!("'{}' object cannot be sliced", other.type_name()))),
     };
     let step = step.unwrap_or(1);
     if step == 0 {
         return Err(fail("slice step cannot be zero"));
     }
-    let n = items.len() as i128;
+    let n = length as i128;
     let clamp = |i: i128, low: i128, high: i128| (if i < 0 { i + n } else { i }).clamp(low, high);
     let mut picked = Vec::new();
     let mut push = |i: i128| {
-        if let Some(v) = usize::try_from(i).ok().and_then(|i| items.get(i)) {
-            picked.push(v.clone());
-        }
+        picked.extend(usize::try_from(i).ok().and_then(|i| match value {
+            Value::List(list) => list.get(ctx, i),
+            _ => items.get(i).cloned(),
+        }));
     };
     if step > 0 {
         let (mut i, end) = (start.map_or(0, |s| clamp(s, 0, n)), stop.map_or(n, |s| clamp(s, 0, n)));

@@ -315,6 +315,13 @@ impl List {
     }
 
     pub fn get(&self, ctx: &Ctx, index: usize) -> Option<Value> {
+        // A number or string has nothing that could be changed in place: no need to own the whole list.
+        if let Seq::Data(d) = &*self.0.borrow()
+            && let Some(scalar) = d.data().as_array().map(|items| items.get(index))
+            && !scalar.is_some_and(|item| item.is_array() || item.is_object())
+        {
+            return scalar.map(|item| d.child_value(item, || DataStep::Index(index)));
+        }
         self.materialize();
         let value = match &*self.0.borrow() {
             Seq::Items(v) => v.get(index).cloned(),

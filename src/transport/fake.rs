@@ -171,18 +171,17 @@ impl FakeHost {
                 },
                 _ => Observation::Text(None),
             },
-            Probe::Glob { pattern } => {
-                let matcher = globset::GlobBuilder::new(pattern)
-                    .literal_separator(true)
-                    .build()
-                    .map(|g| g.compile_matcher());
-                match matcher {
-                    Ok(matcher) => {
-                        Observation::List(self.files.keys().filter(|p| matcher.is_match(p)).cloned().collect())
-                    }
-                    Err(error) => Observation::Failed(error.to_string()),
+            Probe::Glob { pattern } => match glob::Pattern::new(pattern) {
+                Ok(wanted) => {
+                    let as_sh = glob::MatchOptions {
+                        require_literal_separator: true,
+                        ..glob::MatchOptions::new()
+                    };
+                    let paths = self.files.keys().filter(|path| wanted.matches_with(path, as_sh));
+                    Observation::List(paths.cloned().collect())
                 }
-            }
+                Err(error) => Observation::Failed(error.to_string()),
+            },
             Probe::Exec { argv, .. } => {
                 let command = Exec {
                     argv: argv.clone(),

@@ -46,15 +46,16 @@ fn site(release: Release, variables: &[&str]) {
         assert_eq!(again.stat(host, "changed"), 0);
     }
     run("diff", &dry).ended(0);
-    let verified = run("verify", &json).ended(0).report();
-    assert!(
-        verified
-            .results()
-            .iter()
-            .all(|(section, ..)| section.ends_with("_check"))
-    );
-
-    broken(&lab, &run);
+    if release == Release::Trixie {
+        let verified = run("verify", &json).ended(0).report();
+        assert!(
+            verified
+                .results()
+                .iter()
+                .all(|(section, ..)| section != &"task" && section != &"handler")
+        );
+        broken(&lab, &run);
+    }
 }
 
 /// What diff named is what apply changed, task by task and host by host.

@@ -72,6 +72,10 @@ impl Program for Debian {
         let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         match argv[..] {
             ["false", ..] => failed(1),
+            ["touch", path] if act => {
+                host.put(path, Node::file(""));
+                ExecResult::default()
+            }
             ["systemctl", "show", .., unit] => said(&show(host, unit)),
             ["systemctl", "daemon-reload"] if act => reload(host),
             ["systemctl", "is-enabled", .., unit] if unit == UNIT => said("enabled\n"),
@@ -82,7 +86,7 @@ impl Program for Debian {
             ["dpkg-query", ..] => failed(1),
             ["apt-cache", "policy", .., package] => said(&format!(
                 "{package}:\n  Installed: (none)\n  Candidate: {VERSION}\n  Version table:\n     {VERSION} 500\n        \
-                 500 http://deb.debian.org/debian trixie/main amd64 Packages\n"
+                 500 http://mirror.example.org/debian trixie/main amd64 Packages\n"
             )),
             ["apt-get", .., "install", "--", "rabbitmq-server"] if act => {
                 install(host);
