@@ -29,7 +29,13 @@ pub struct Rest<'a> {
 
 /// Tasks that were made ready while looking ahead, by position: their turn mostly comes with nothing new known.
 #[derive(Default)]
-pub struct Ready(HashMap<Pos, (Arc<Task>, Produced, Box<dyn Action>)>);
+pub struct Ready(HashMap<Pos, Prepared>);
+
+/// The task, the variables it was made ready from, and what came of it.
+type Prepared = (Arc<Task>, Produced, Box<dyn Action>);
+
+/// A result that was foretold (`None`: not known; no result at all: stop looking), and the task made ready.
+type Foreseen = (Option<Option<Arc<Value>>>, Option<Box<dyn Action>>);
 
 impl Ready {
     /// The task at this position, if it was made ready from the same variables. (What is not `local` may hang on what
@@ -81,7 +87,9 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             continue;
         }
         let (result, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
-        if let Some(action) = action.filter(|_| spec.local && task.loop_.is_none()) {
+        // What read a secret is evaluated again in its turn, so that it is known that it did.
+        let keep = spec.local && task.loop_.is_none() && !scope.tainted.get();
+        if let Some(action) = action.filter(|_| keep) {
             ready.0.insert(pos, (task.clone(), produced.clone(), action));
         }
         let Some(result) = result else { break };
@@ -105,7 +113,7 @@ fn foresee(
     scope: &Arc<TaskScope>,
     wanted: &mut Vec<Probe>,
     seen: &mut HashSet<Probe>,
-) -> (Option<Option<Arc<Value>>>, Option<Box<dyn Action>>) {
+) -> Foreseen {
     let evaluation = run.evaluation(scope.clone());
     if matches!(spec.kind, Kind::Control) {
         // What an assert or a set_fact does to the play cannot be told; most do nothing to what is looked at.

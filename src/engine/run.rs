@@ -580,10 +580,9 @@ async fn play(
             fleet
                 .overlays
                 .insert(host.name.clone(), std::mem::take(&mut host.overlay));
-            if matches!(host.state, State::Failed | State::Unreachable) {
-                if !end.clear_errors || host.state == State::Unreachable {
-                    fleet.lost.insert(host.name.clone());
-                }
+            let lost = matches!(host.state, State::Failed | State::Unreachable);
+            if lost && (!end.clear_errors || host.state == State::Unreachable) {
+                fleet.lost.insert(host.name.clone());
             }
         }
         if let Some(reason) = end.stop {
