@@ -102,7 +102,9 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
         board: Arc::default(),
     };
     for (number, planned) in planned.iter().enumerate() {
-        if dispatcher.interrupted() {
+        // As with Ansible, a file that lost hosts is the last of the command line.
+        let next_file = number > 0 && run.program.starts.contains(&number);
+        if dispatcher.interrupted() || (next_file && !fleet.lost.is_empty()) {
             break;
         }
         match play(run, planned, number as u64 + 1, &mut dispatcher, &mut fleet).await {
