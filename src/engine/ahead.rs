@@ -29,14 +29,20 @@ pub struct Rest<'a> {
 
 /// Tasks that were made ready while looking ahead, by position: their turn mostly comes with nothing new known.
 #[derive(Default)]
-pub struct Ready(HashMap<Pos, (Arc<Task>, Produced, Box<dyn Action>)>);
+pub struct Ready(HashMap<Pos, Prepared>);
+
+struct Prepared {
+    task: Arc<Task>,
+    produced: Produced,
+    action: Box<dyn Action>,
+}
 
 impl Ready {
     /// The task at this position, if it was made ready from the same variables. (What is not `local` may hang on what
     /// other hosts do, and items of a loop may be drawn at random: those are not kept.)
     pub fn take(&mut self, pos: &Pos, task: &Arc<Task>, produced: &Produced) -> Option<Box<dyn Action>> {
-        let (of, from, action) = self.0.remove(pos)?;
-        (Arc::ptr_eq(&of, task) && from.is_same(produced)).then_some(action)
+        let ready = self.0.remove(pos)?;
+        (Arc::ptr_eq(&ready.task, task) && ready.produced.is_same(produced)).then_some(ready.action)
     }
 }
 
@@ -80,11 +86,20 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             walk.advance();
             continue;
         }
-        let (result, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
-        if let Some(action) = action.filter(|_| spec.local && task.loop_.is_none()) {
-            ready.0.insert(pos, (task.clone(), produced.clone(), action));
+        let (sight, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
+        if let Some(action) = action.filter(|_| spec.local) {
+            let prepared = Prepared {
+                task: task.clone(),
+                produced: produced.clone(),
+                action,
+            };
+            ready.0.insert(pos, prepared);
         }
-        let Some(result) = result else { break };
+        let result = match sight {
+            Sight::Keep(value) => Some(value),
+            Sight::Nothing => None,
+            Sight::Act => break,
+        };
         if wanted.len() > MOST_PROBES {
             break;
         }
@@ -96,8 +111,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
     ready
 }
 
-/// What a task ahead would look at, and its result where it can be foretold. `None`: stop looking further. Beside it
-/// the task made ready, where it could be.
+/// What a task ahead would look at. Beside what can be said of it the task made ready, where it could be.
 fn foresee(
     run: &HostRun,
     task: &Arc<Task>,
@@ -105,46 +119,38 @@ fn foresee(
     scope: &Arc<TaskScope>,
     wanted: &mut Vec<Probe>,
     seen: &mut HashSet<Probe>,
-) -> (Option<Option<Arc<Value>>>, Option<Box<dyn Action>>) {
+) -> (Sight, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope.clone());
     if matches!(spec.kind, Kind::Control) {
         // What an assert or a set_fact does to the play cannot be told; most do nothing to what is looked at.
         return match task.module {
-            "include_tasks" | "meta" => (None, None),
-            _ => (Some(None), None),
+            "include_tasks" | "meta" => (Sight::Act, None),
+            _ => (Sight::Nothing, None),
         };
     }
     match evaluation.run_as(Some(task)) {
         Ok(who) if who == run.cache.who => {}
-        _ => return (None, None),
+        _ => return (Sight::Act, None),
     }
     let items = match evaluation.items(task) {
-        Ok(items) => items,
-        Err(_) => return (Some(None), None),
-    };
-    let Some(items) = items else {
-        let (sight, action) = foresee_item(run, task, spec, scope.clone(), wanted, seen);
-        let result = match sight {
-            Sight::Keep(value) => Some(Some(value)),
-            Sight::Nothing => Some(None),
-            Sight::Act => None,
-        };
-        return (result, action);
+        Ok(Some(items)) => items,
+        Ok(None) => return foresee_item(run, task, spec, scope.clone(), wanted, seen),
+        Err(_) => return (Sight::Nothing, None),
     };
     for index in 0..items.len() {
         let scope = item_scope(scope, task, &items, index);
         if matches!(foresee_item(run, task, spec, scope, wanted, seen).0, Sight::Act) {
-            return (None, None);
+            return (Sight::Act, None);
         }
     }
-    (Some(None), None)
+    (Sight::Nothing, None)
 }
 
-/// What can be said of an item ahead.
+/// What can be said of a task or an item ahead.
 enum Sight {
     /// It will keep things as they are, with this result.
     Keep(Arc<Value>),
-    /// It will act, and what comes after must be looked at again then.
+    /// It will act, or nobody can tell what it does: what comes after must be looked at again then.
     Act,
     Nothing,
 }
