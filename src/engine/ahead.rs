@@ -31,18 +31,18 @@ pub struct Rest<'a> {
 #[derive(Default)]
 pub struct Ready(HashMap<Pos, Prepared>);
 
-/// The task, the variables it was made ready from, and what came of it.
-type Prepared = (Arc<Task>, Produced, Box<dyn Action>);
-
-/// A result that was foretold (`None`: not known; no result at all: stop looking), and the task made ready.
-type Foreseen = (Option<Option<Arc<Value>>>, Option<Box<dyn Action>>);
+struct Prepared {
+    task: Arc<Task>,
+    produced: Produced,
+    action: Box<dyn Action>,
+}
 
 impl Ready {
     /// The task at this position, if it was made ready from the same variables. (What is not `local` may hang on what
     /// other hosts do, and items of a loop may be drawn at random: those are not kept.)
     pub fn take(&mut self, pos: &Pos, task: &Arc<Task>, produced: &Produced) -> Option<Box<dyn Action>> {
-        let (of, from, action) = self.0.remove(pos)?;
-        (Arc::ptr_eq(&of, task) && from.is_same(produced)).then_some(action)
+        let ready = self.0.remove(pos)?;
+        (Arc::ptr_eq(&ready.task, task) && ready.produced.is_same(produced)).then_some(ready.action)
     }
 }
 
@@ -86,13 +86,21 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             walk.advance();
             continue;
         }
-        let (result, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
+        let (sight, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
         // What read a secret is evaluated again in its turn, so that it is known that it did.
-        let keep = spec.local && task.loop_.is_none() && !scope.tainted.get();
-        if let Some(action) = action.filter(|_| keep) {
-            ready.0.insert(pos, (task.clone(), produced.clone(), action));
+        if let Some(action) = action.filter(|_| spec.local && !scope.tainted.get()) {
+            let prepared = Prepared {
+                task: task.clone(),
+                produced: produced.clone(),
+                action,
+            };
+            ready.0.insert(pos, prepared);
         }
-        let Some(result) = result else { break };
+        let result = match sight {
+            Sight::Keep(value) => Some(value),
+            Sight::Nothing => None,
+            Sight::Act => break,
+        };
         if wanted.len() > MOST_PROBES {
             break;
         }
@@ -104,8 +112,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
     ready
 }
 
-/// What a task ahead would look at, and its result where it can be foretold. `None`: stop looking further. Beside it
-/// the task made ready, where it could be.
+/// What a task ahead would look at. Beside what can be said of it the task made ready, where it could be.
 fn foresee(
     run: &HostRun,
     task: &Arc<Task>,
@@ -113,46 +120,38 @@ fn foresee(
     scope: &Arc<TaskScope>,
     wanted: &mut Vec<Probe>,
     seen: &mut HashSet<Probe>,
-) -> Foreseen {
+) -> (Sight, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope.clone());
     if matches!(spec.kind, Kind::Control) {
         // What an assert or a set_fact does to the play cannot be told; most do nothing to what is looked at.
         return match task.module {
-            "include_tasks" | "meta" => (None, None),
-            _ => (Some(None), None),
+            "include_tasks" | "meta" => (Sight::Act, None),
+            _ => (Sight::Nothing, None),
         };
     }
     match evaluation.run_as(Some(task)) {
         Ok(who) if who == run.cache.who => {}
-        _ => return (None, None),
+        _ => return (Sight::Act, None),
     }
     let items = match evaluation.items(task) {
-        Ok(items) => items,
-        Err(_) => return (Some(None), None),
-    };
-    let Some(items) = items else {
-        let (sight, action) = foresee_item(run, task, spec, scope.clone(), wanted, seen);
-        let result = match sight {
-            Sight::Keep(value) => Some(Some(value)),
-            Sight::Nothing => Some(None),
-            Sight::Act => None,
-        };
-        return (result, action);
+        Ok(Some(items)) => items,
+        Ok(None) => return foresee_item(run, task, spec, scope.clone(), wanted, seen),
+        Err(_) => return (Sight::Nothing, None),
     };
     for index in 0..items.len() {
         let scope = item_scope(scope, task, &items, index);
         if matches!(foresee_item(run, task, spec, scope, wanted, seen).0, Sight::Act) {
-            return (None, None);
+            return (Sight::Act, None);
         }
     }
-    (Some(None), None)
+    (Sight::Nothing, None)
 }
 
-/// What can be said of an item ahead.
+/// What can be said of a task or an item ahead.
 enum Sight {
     /// It will keep things as they are, with this result.
     Keep(Arc<Value>),
-    /// It will act, and what comes after must be looked at again then.
+    /// It will act, or nobody can tell what it does: what comes after must be looked at again then.
     Act,
     Nothing,
 }
