@@ -261,7 +261,7 @@ fn contents(host: &FakeHost) -> BTreeMap<String, Content> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 250, ..ProptestConfig::default() })]
 
     #[test]
     fn as_the_naive_executor(
@@ -734,4 +734,17 @@ fn a_dry_run_knows_that_a_command_would_run_and_no_more() {
             "reads only=Ok"
         ]
     );
+}
+
+#[test]
+fn a_file_that_lost_a_host_is_the_last_of_the_command_line() {
+    let failing = "- {hosts: all, gather_facts: false, tasks: [{name: bad, command: {argv: [fail]}, when: inventory_hostname == 'a'}]}";
+    let next = "- {hosts: all, gather_facts: false, tasks: [{name: next, command: {argv: [noop]}}]}";
+    let run = |first: &str| {
+        let mut story = Story::with(&[("site.yml", first), ("next.yml", next), ("hosts", "a\nb\n")]);
+        story.playbooks.push("next.yml".to_owned());
+        story.run(fleet()).statuses("b")
+    };
+    assert_eq!(run(failing), ["bad=Skipped"]);
+    assert_eq!(run(next), ["next=Changed", "next=Changed"]);
 }

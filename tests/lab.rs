@@ -60,6 +60,7 @@ fn main() -> ExitCode {
         outages::become_refused,
         outages::full_disk,
         outages::interrupted_once,
+        outages::interrupted_while_writing,
         outages::interrupted_twice,
         outages::interrupted_between_attempts,
         outages::power_lost_in_mid_task,

@@ -87,7 +87,8 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             continue;
         }
         let (sight, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
-        if let Some(action) = action.filter(|_| spec.local) {
+        // What read a secret is evaluated again in its turn, so that it is known that it did.
+        if let Some(action) = action.filter(|_| spec.local && !scope.tainted.get()) {
             let prepared = Prepared {
                 task: task.clone(),
                 produced: produced.clone(),

@@ -64,8 +64,6 @@ pub struct BatchEnd {
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub max_fail_percentage: Option<f64>,
-    /// Hosts lost in earlier batches of the play.
-    pub lost_before: usize,
 }
 
 impl<'s> Dispatcher<'s> {
@@ -275,12 +273,12 @@ impl<'s> Dispatcher<'s> {
         if batch.settle(index, &runs[index]) {
             let lost = batch.lost;
             if let Some(most) = limits.max_fail_percentage
-                && schedule::too_many(lost + limits.lost_before, runs.len(), most)
+                && schedule::too_many(lost, runs.len(), most)
                 && batch.end.stop.is_none()
             {
                 let reason = format!(
                     "{} of {} hosts are lost, more than `max_fail_percentage: {most}` allows",
-                    lost + limits.lost_before,
+                    lost,
                     runs.len()
                 );
                 batch.end_after = batch.last_failure.clone().or_else(|| batch.least());

@@ -66,6 +66,8 @@ pub struct Ended {
 struct Planned {
     play: Arc<PlayRun>,
     hosts: Vec<String>,
+    /// As the inventory has them, whatever `order` says.
+    unordered: Vec<String>,
     serial: Option<Value>,
     max_fail_percentage: Option<f64>,
     adjacent: Arc<Adjacent>,
@@ -100,7 +102,9 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
         board: Arc::default(),
     };
     for (number, planned) in planned.iter().enumerate() {
-        if dispatcher.interrupted() {
+        // As with Ansible, a file that lost hosts is the last of the command line.
+        let next_file = number > 0 && run.program.starts.contains(&number);
+        if dispatcher.interrupted() || (next_file && !fleet.lost.is_empty()) {
             break;
         }
         match play(run, planned, number as u64 + 1, &mut dispatcher, &mut fleet).await {
@@ -389,6 +393,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         .inventory
         .select(&patterns, run.limit.as_ref(), run.allow_empty)
         .map_err(Box::new)?;
+    let unordered = selected.iter().map(|h| h.to_string()).collect();
     if let Some(node) = &play.order {
         let text = evaluation.text(node).map_err(|t| wrong(t, node))?;
         let order = Order::parse(&text).ok_or_else(|| {
@@ -407,6 +412,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
     Ok(Planned {
         play: Arc::new(prepared),
         hosts,
+        unordered,
         serial,
         max_fail_percentage,
         adjacent,
@@ -554,7 +560,6 @@ async fn play(
     dispatcher.tell(Event::PlayStarted { play: info });
     let batches = schedule::batches(planned.serial.as_ref(), hosts.clone()).unwrap_or_else(|_| vec![hosts.clone()]);
     let of = batches.len();
-    let mut lost_before = 0;
     for (number, batch) in batches.into_iter().enumerate() {
         let batch: Vec<String> = batch.into_iter().filter(|h| !fleet.lost.contains(h)).collect();
         if of > 1 {
@@ -565,28 +570,23 @@ async fn play(
             });
         }
         let left: Vec<String> = hosts.iter().filter(|h| !fleet.lost.contains(*h)).cloned().collect();
-        let magic = Arc::new(play_magic(run, play, [&planned.hosts, &left, &batch]));
+        let magic = Arc::new(play_magic(run, play, [&planned.unordered, &left, &batch]));
         let (mut runs, targets) = prepare(run, planned, &batch, &magic, fleet)?;
         let limits = Limits {
             max_fail_percentage: planned.max_fail_percentage,
-            lost_before,
         };
         let end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
-        let mut lost = 0;
         fleet.skipping &= runs.iter().all(|r| r.skipping);
         for host in &mut runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
             fleet
                 .overlays
                 .insert(host.name.clone(), std::mem::take(&mut host.overlay));
-            if matches!(host.state, State::Failed | State::Unreachable) {
-                lost += 1;
-                if !end.clear_errors || host.state == State::Unreachable {
-                    fleet.lost.insert(host.name.clone());
-                }
+            let lost = matches!(host.state, State::Failed | State::Unreachable);
+            if lost && (!end.clear_errors || host.state == State::Unreachable) {
+                fleet.lost.insert(host.name.clone());
             }
         }
-        lost_before += lost;
         if let Some(reason) = end.stop {
             dispatcher.tell(Event::Stopped { reason });
             return Ok(false);

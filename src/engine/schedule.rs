@@ -52,7 +52,7 @@ fn size(value: &Value, total: usize) -> Result<usize, String> {
     }
 }
 
-/// Whether so many lost hosts (failed and unreachable, over all batches so far) are more than allowed.
+/// Whether so many lost hosts of a batch (failed and unreachable) are more than allowed.
 pub fn too_many(lost: usize, batch: usize, max_fail_percentage: f64) -> bool {
     batch > 0 && lost as f64 / batch as f64 * 100.0 > max_fail_percentage
 }

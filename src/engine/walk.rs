@@ -287,7 +287,11 @@ impl Walk {
                     _ => {}
                 }
             }
-            self.stack.pop();
+            if let Some(Frame::Handlers { index }) = self.stack.pop() {
+                // A handler that failed has had its turn.
+                self.notified.remove(&index);
+                self.maybe_notified.remove(&index);
+            }
         }
         self.ended = true;
         self.failed = true;

@@ -80,8 +80,8 @@ fn build(image: &Utf8Path, log: &Utf8Path, release: Release, bare: bool, say: Sa
         &release_name,
         image.as_str(),
     ];
-    let sources = mirrors.sources(release);
-    arguments.extend(sources.iter().map(String::as_str));
+    let sources = mirrors.map(|m| m.sources(release));
+    arguments.extend(sources.iter().flatten().map(String::as_str));
     run_long("mmdebstrap", &arguments, log, &|line| {
         let step = line.strip_prefix("I: ").unwrap_or(line);
         say(Progress::Doing(&format!("mmdebstrap: {step}")));
@@ -141,19 +141,19 @@ struct Mirrors {
 }
 
 impl Mirrors {
-    /// From the lines `apt-get indextargets --format '$(REPO_URI)'` prints; Debian's own address where this machine
-    /// has another distribution's sources.
-    fn from_index_targets(uris: &str) -> Mirrors {
+    /// From the lines `apt-get indextargets --format '$(REPO_URI)'` prints. `None` where this machine has another
+    /// distribution's sources: mmdebstrap then takes Debian's own.
+    fn from_index_targets(uris: &str) -> Option<Mirrors> {
         let find = |archive: &str| {
             uris.lines()
                 .map(|uri| uri.trim().trim_end_matches('/'))
                 .find(|uri| uri.starts_with("http") && uri.ends_with(&format!("/{archive}")))
-                .map_or_else(|| format!("http://deb.debian.org/{archive}"), str::to_owned)
+                .map(str::to_owned)
         };
-        Mirrors {
-            main: find("debian"),
-            security: find("debian-security"),
-        }
+        Some(Mirrors {
+            main: find("debian")?,
+            security: find("debian-security")?,
+        })
     }
 
     fn sources(&self, release: Release) -> [String; 3] {
@@ -175,7 +175,7 @@ mod tests {
         let debian =
             "http://mirror.example/debian/\nhttp://mirror.example/debian/\nhttps://sec.example/debian-security/\n";
         assert_eq!(
-            Mirrors::from_index_targets(debian).sources(Release::Bookworm),
+            Mirrors::from_index_targets(debian).unwrap().sources(Release::Bookworm),
             [
                 format!("deb [signed-by={KEYRING}] http://mirror.example/debian bookworm main"),
                 format!("deb [signed-by={KEYRING}] http://mirror.example/debian bookworm-updates main"),
@@ -185,14 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn other_distributions_get_debians_address() {
-        let ubuntu = "http://archive.ubuntu.com/ubuntu/\ncdrom:[Debian]/debian/\n";
+    fn other_distributions_leave_it_to_mmdebstrap() {
         assert_eq!(
-            Mirrors::from_index_targets(ubuntu),
-            Mirrors {
-                main: "http://deb.debian.org/debian".to_owned(),
-                security: "http://deb.debian.org/debian-security".to_owned(),
-            }
+            Mirrors::from_index_targets("http://ubuntu.example/ubuntu/\ncdrom:[Debian]/debian/\n"),
+            None
         );
     }
 }

@@ -44,6 +44,7 @@ pub(super) fn load_with(
     let mut loader = Loader::new(modules, files, sources, roles_path);
     let mut program = Program::default();
     for path in paths {
+        program.starts.push(program.plays.len());
         program.plays.extend(loader.playbook(path, None, &mut Vec::new()));
     }
     let mut diagnostics = loader.out;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Program {
     pub plays: Vec<Arc<Play>>,
+    /// Where each file of the command line begins among `plays`.
+    pub starts: Vec<usize>,
 }
 
 #[derive(Clone, Debug)]

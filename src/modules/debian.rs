@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_policy_with_two_sources() {
-        let text = "bash:\n  Installed: 5.2.15-2+b8\n  Candidate: 5.2.15-2+b13\n  Version table:\n     5.2.15-2+b13 500\n        500 http://deb.debian.org/debian bookworm/main amd64 Packages\n *** 5.2.15-2+b8 100\n        100 /var/lib/dpkg/status\nmail-transport-agent:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n";
+        let text = "bash:\n  Installed: 5.2.15-2+b8\n  Candidate: 5.2.15-2+b13\n  Version table:\n     5.2.15-2+b13 500\n        500 http://mirror.example.org/debian bookworm/main amd64 Packages\n *** 5.2.15-2+b8 100\n        100 /var/lib/dpkg/status\nmail-transport-agent:\n  Installed: (none)\n  Candidate: (none)\n  Version table:\n";
         let found = policies(text);
         assert_eq!(found["bash"].candidate.as_deref(), Some("5.2.15-2+b13"));
         assert_eq!(found["bash"].versions, ["5.2.15-2+b13", "5.2.15-2+b8"]);

@@ -48,7 +48,7 @@ fn site() -> Environment {
 /// What differs from run to run is replaced.
 fn transcript(output: &Output) -> String {
     let mut text = output.transcript();
-    for (mark, end) in [(" (run ", ")"), ("round trips, ", " (run")] {
+    for (mark, end) in [(" (run ", ")"), ("round trips, ", " (run"), ("round trip, ", " (run")] {
         if let Some(at) = text.rfind(mark) {
             let from = at + mark.len();
             let to = from + text[from..].find(end).unwrap();

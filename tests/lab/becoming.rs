@@ -55,7 +55,7 @@ pub fn within_a_play() {
     - {name: as rabbitmq, copy: {content: a, dest: /tmp/by-rabbitmq}, become_user: rabbitmq}
     - {name: as the one who logged in, copy: {content: a, dest: /tmp/by-deploy}, become: false}
     - {name: look, shell: stat -c %U /tmp/by-*, changed_when: false, register: owners}
-    - {name: they differ, assert: {that: owners.stdout_lines == ['deploy', 'rabbitmq', 'root']}}
+    - {name: they differ, assert: {that: \"owners.stdout_lines == ['deploy', 'rabbitmq', 'root']\"}}
     - {name: away, file: {path: '{{ item }}', state: absent}, loop: [/tmp/by-root, /tmp/by-rabbitmq, /tmp/by-deploy]}
 ",
     );

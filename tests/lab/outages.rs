@@ -1,7 +1,7 @@
 //! Things that go wrong during a run: the host fails alone, with a clear message, and the others finish.
 
 use crate::booted::{BARE, eventually, lab, ssh};
-use crate::desk::{Desk, Ran, says};
+use crate::desk::{Desk, Ran, Started, says};
 use rmqplay::lab::fault::{self, HungHost};
 use rmqplay::lab::{Lab, Node};
 
@@ -32,14 +32,18 @@ struct Stage {
     nodes: Vec<Node>,
     desk: Desk,
     inventory: String,
+    /// Where a run writes its events as they happen.
+    events: String,
 }
 
 impl Stage {
     fn set() -> Stage {
         let lab = lab(BARE);
+        let desk = Desk::new();
         let stage = Stage {
             nodes: lab.nodes().unwrap(),
-            desk: Desk::new(),
+            events: desk.file("events", ""),
+            desk,
             inventory: lab.inventory_dir().to_string(),
             lab,
         };
@@ -57,6 +61,21 @@ impl Stage {
 
     fn apply(&self, playbook: &str, more: &[&str]) -> Ran {
         self.desk.run(&self.arguments(playbook, more))
+    }
+
+    /// A run that tells its events, to be interrupted.
+    fn start(&self, playbook: &str, more: &[&str]) -> Started {
+        let report = format!("jsonl={}", self.events);
+        let more = [more, &["--report", &report]].concat();
+        self.desk.start(&self.arguments(playbook, &more))
+    }
+
+    /// Ctrl-C, and the run knows it.
+    fn interrupt(&self, run: &Started) {
+        run.interrupt();
+        eventually("the run knows", || {
+            std::fs::read_to_string(&self.events).unwrap().contains("interrupted")
+        });
     }
 
     fn wait_until_holding(&self, nodes: &[&str]) {
@@ -278,11 +297,9 @@ all:
 pub fn interrupted_once() {
     let stage = Stage::set();
     let play = stage.desk.file("play.yml", BUSY);
-    let mut run = stage
-        .desk
-        .start(&stage.arguments(&play, &["-e", "holding=['mq-1','mq-2','mq-3']"]));
+    let mut run = stage.start(&play, &["-e", "holding=['mq-1','mq-2','mq-3']"]);
     stage.wait_until_holding(&ALL);
-    run.interrupt();
+    stage.interrupt(&run);
     // What runs is waited for.
     for (node, rest) in stage.nodes.iter().zip([true, true, false]) {
         assert!(run.is_running());
@@ -308,17 +325,10 @@ pub fn interrupted_once() {
 pub fn interrupted_twice() {
     let stage = Stage::set();
     let play = stage.desk.file("play.yml", BUSY);
-    let events = stage.desk.file("events", "");
-    let report = format!("jsonl={events}");
-    let run = stage
-        .desk
-        .start(&stage.arguments(&play, &["-e", "holding=['mq-1','mq-2','mq-3']", "--report", &report]));
+    let run = stage.start(&play, &["-e", "holding=['mq-1','mq-2','mq-3']"]);
     stage.wait_until_holding(&ALL);
-    run.interrupt();
     // Two signals at once would be one.
-    eventually("the run knows", || {
-        std::fs::read_to_string(&events).unwrap().contains("interrupted")
-    });
+    stage.interrupt(&run);
     run.interrupt();
     // Nobody lets the tasks go on.
     let report = run.end().ended(130).report();
@@ -333,6 +343,35 @@ pub fn interrupted_twice() {
         eventually("the task is over", || node.exec(&["pgrep", "-f", "let-go"]).is_err());
         stage.handler_is_not_lost(&play, node);
     }
+}
+
+/// A change that is looked at again: the answer is there when the run stops, and what was done is told as done.
+pub fn interrupted_while_writing() {
+    let stage = Stage::set();
+    let play = stage.desk.file(
+        "play.yml",
+        "
+- hosts: mq-1
+  gather_facts: false
+  tasks:
+    - name: hold
+      copy:
+        content: text
+        dest: /root/changed
+        validate: sh -c 'touch /run/holding; until [ -e /run/let-go ]; do sleep 0.1; done; test -s %s'
+    - name: more
+      copy: {content: more, dest: /root/more}
+",
+    );
+    let run = stage.start(&play, &[]);
+    stage.wait_until_holding(&["mq-1"]);
+    stage.interrupt(&run);
+    stage.let_go(&stage.nodes[0]);
+    let report = run.end().ended(130).report();
+    assert_eq!(report.status("hold", "mq-1"), "changed");
+    assert_eq!(report.stat("mq-1", "changed"), 1);
+    assert_eq!(report.status("more", "mq-1"), "none");
+    assert_eq!(stage.read(&stage.nodes[0], "/root/changed").as_deref(), Some("text"));
 }
 
 /// Between two attempts nothing is in flight: no need to wait for the next one.
@@ -352,9 +391,9 @@ pub fn interrupted_between_attempts() {
       delay: 3600
 ",
     );
-    let run = stage.desk.start(&stage.arguments(&play, &[]));
+    let run = stage.start(&play, &[]);
     stage.wait_until_holding(&["mq-1"]);
-    run.interrupt();
+    stage.interrupt(&run);
     run.end().ended(130);
 }
 

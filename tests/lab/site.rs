@@ -25,7 +25,6 @@ fn site(release: Release, variables: &[&str]) {
     });
     let desk = Desk::new();
     let run = |command: &str, more: &[&str]| {
-        eprintln!("{:?} {command}", std::time::Instant::now());
         let mut arguments = vec![command, SITE, "-i", "inventories/lab"];
         arguments.extend(variables);
         arguments.extend(more);
@@ -47,15 +46,14 @@ fn site(release: Release, variables: &[&str]) {
         assert_eq!(again.stat(host, "changed"), 0);
     }
     run("diff", &dry).ended(0);
-    let verified = run("verify", &json).ended(0).report();
-    assert!(
-        verified
-            .results()
-            .iter()
-            .all(|(section, ..)| section != &"task" && section != &"handler")
-    );
-
     if release == Release::Trixie {
+        let verified = run("verify", &json).ended(0).report();
+        assert!(
+            verified
+                .results()
+                .iter()
+                .all(|(section, ..)| section != &"task" && section != &"handler")
+        );
         broken(&lab, &run);
     }
 }
@@ -143,13 +141,19 @@ fn read_back(lab: &Lab, node: &Node, release: Release, variables: &[&str]) {
     );
 
     // The unit, and the process that runs.
+    // Only where the disks' scheduler looks at it.
+    let (level, priority) = if variables.is_empty() {
+        ("4", "none: prio 0")
+    } else {
+        ("0", "best-effort: prio 0")
+    };
     all(
         "systemctl show rabbitmq-server -p LimitNOFILE -p TimeoutStopUSec -p IOSchedulingPriority -p ActiveState \
          -p UnitFileState -p NeedDaemonReload",
         &[
             &format!("LimitNOFILE={NOFILE}"),
             "TimeoutStopUSec=10min",
-            "IOSchedulingPriority=0",
+            &format!("IOSchedulingPriority={level}"),
             "ActiveState=active",
             "UnitFileState=enabled",
             "NeedDaemonReload=no",
@@ -162,7 +166,7 @@ fn read_back(lab: &Lab, node: &Node, release: Release, variables: &[&str]) {
         &format!("tr '\\0' '\\n' </proc/{beam}/environ"),
         &[&format!("ERL_MAX_PORTS={NOFILE}")],
     );
-    assert_eq!(root(&format!("ionice -p {beam}")), "best-effort: prio 0");
+    assert_eq!(root(&format!("ionice -p {beam}")), priority);
 
     for file in ["enabled", "defrag"] {
         let shown = root(&format!("cat /sys/kernel/mm/transparent_hugepage/{file}"));

@@ -79,6 +79,7 @@ pub struct Story {
     pub forks: usize,
     pub options: RunOptions,
     pub limit: Option<String>,
+    pub playbooks: Vec<String>,
 }
 
 /// What it came to.
@@ -100,6 +101,7 @@ impl Story {
             forks: 50,
             options: RunOptions::default(),
             limit: None,
+            playbooks: vec!["site.yml".to_owned()],
         }
     }
 
@@ -113,7 +115,7 @@ impl Story {
         let sources = SourceMap::default();
         let files: Arc<dyn Files> = self.files.clone();
         let (inventory, mut problems) = Inventory::load(&["hosts".to_owned()], &*files, &sources);
-        let (program, more) = language::load(&["site.yml".to_owned()], &*files, &sources, &[]);
+        let (program, more) = language::load(&self.playbooks, &*files, &sources, &[]);
         problems.extend(more);
         let problems: Vec<&Diagnostic> = problems.iter().filter(|d| d.is_error()).collect();
         assert!(problems.is_empty(), "{}", shown(&sources, problems.into_iter()));
@@ -144,7 +146,7 @@ impl Story {
             connector,
             forks: self.forks,
             reach: Reach::default(),
-            playbooks: vec!["site.yml".to_owned()],
+            playbooks: self.playbooks.clone(),
             seed: 1,
         };
         let mut events = Vec::new();

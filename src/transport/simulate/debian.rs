@@ -86,7 +86,7 @@ impl Program for Debian {
             ["dpkg-query", ..] => failed(1),
             ["apt-cache", "policy", .., package] => said(&format!(
                 "{package}:\n  Installed: (none)\n  Candidate: {VERSION}\n  Version table:\n     {VERSION} 500\n        \
-                 500 http://deb.debian.org/debian trixie/main amd64 Packages\n"
+                 500 http://mirror.example.org/debian trixie/main amd64 Packages\n"
             )),
             ["apt-get", .., "install", "--", "rabbitmq-server"] if act => {
                 install(host);

@@ -1,0 +1,235 @@
+//! Working on one item: evaluate, look, decide, act or wait.
+
+#![deny(clippy::disallowed_methods)]
+
+use super::*;
+
+impl HostRun {
+    /// Works on the current item.
+    pub(super) fn work(&mut self, world: &mut World<'_>) -> Flow {
+        let Some(mut run) = self.current.take() else {
+            return Flow::Again;
+        };
+        let done = self.work_on(&mut run, world);
+        self.current = Some(run);
+        match done {
+            Work::Leave(next) => Flow::Leave(next),
+            Work::Item(outcome) => self.settle(*outcome, world),
+        }
+    }
+
+    pub(super) fn work_on(&mut self, run: &mut TaskRun, world: &mut World<'_>) -> Work {
+        let task = run.task.clone();
+        let Some(spec) = modules::find(task.module) else {
+            return Work::failed(Failure::new(format!("module `{}` does not exist", task.module)));
+        };
+        let scope = match &run.items {
+            Some(items) => item_scope(&run.scope, &task, items, run.index),
+            None => run.scope.clone(),
+        };
+        let play = self.play.clone();
+        let evaluation = Evaluation {
+            play: &play,
+            scope: scope.clone(),
+            handler: self.walk.section() == Section::Handler,
+        };
+        if run.item.action.is_none() && matches!(run.item.stage, Stage::Deciding) {
+            match evaluation.when(&task) {
+                Ok(None) => {}
+                Ok(Some(condition)) => return Work::Item(Box::new(ItemOutcome::skipped(condition.to_value()))),
+                Err(trouble) => return self.stuck(run, &scope, &trouble),
+            }
+            if matches!(spec.kind, Kind::Control) {
+                return self.control(run, &evaluation, world);
+            }
+            match evaluation.run_as(Some(&task)) {
+                Ok(who) => self.become_(who),
+                Err(trouble) => return self.stuck(run, &scope, &trouble),
+            }
+            let ready = self.ready.take(&run.pos, &task, &scope.produced);
+            match ready.map_or_else(|| evaluation.action(&task, spec), Ok) {
+                Ok(action) => run.item.action = Some(action),
+                Err(trouble) => return self.stuck(run, &scope, &trouble),
+            }
+        }
+        let Some(action) = run.item.action.take() else {
+            return Work::failed(Failure::new("no action"));
+        };
+        let work = self.decide(run, &*action, spec.local, world);
+        if matches!(work, Work::Leave(_)) {
+            run.item.action = Some(action);
+        }
+        work
+    }
+
+    pub(super) fn decide(
+        &mut self,
+        run: &mut TaskRun,
+        action: &dyn Action,
+        local: bool,
+        world: &mut World<'_>,
+    ) -> Work {
+        let overlay = if run.predicted || self.play.shared.mode == Mode::Diff {
+            Some(&self.overlay)
+        } else {
+            None
+        };
+        let look = |probe: &Probe| {
+            let Some(seen) = self.cache.fresh.get(probe).cloned() else {
+                return overlay?.known(probe);
+            };
+            Some(match overlay {
+                Some(overlay) => overlay.view(probe, seen),
+                None => seen,
+            })
+        };
+        let seen = Seen::new(&look);
+        let mut missing: Vec<Probe> = action
+            .probes()
+            .into_iter()
+            .filter(|p| !self.cache.fresh.contains_key(p))
+            .collect();
+        let decision = if missing.is_empty() {
+            action.decide(&seen)
+        } else {
+            Err(Stop::NeedMore(Vec::new()))
+        };
+        let used = seen.used();
+        let decision = match decision {
+            Ok(decision) => decision,
+            Err(Stop::NeedMore(more)) => {
+                missing.extend(more);
+                let outward = missing.iter().any(|p| p.scope() == ProbeScope::World);
+                if outward && !self.aligned(&run.pos, world) {
+                    return Work::Leave(Next::Wait(Condition::Aligned(run.pos.clone())));
+                }
+                return Work::Leave(self.call(Vec::new(), missing, Some(run), world));
+            }
+            Err(Stop::CannotKnow(why)) => return Work::Item(Box::new(ItemOutcome::unknown(&why))),
+            Err(Stop::Fail(failure)) => Decision::Fail(failure),
+        };
+        match (std::mem::take(&mut run.item.stage), decision) {
+            (Stage::Looking(change), Decision::Keep(report)) => {
+                Work::Item(Box::new(ItemOutcome::changed(change, report)))
+            }
+            (Stage::Looking(change), Decision::Change(again)) => {
+                Work::Item(Box::new(result::not_converged(&change, &again)))
+            }
+            (Stage::Looking(change), Decision::Fail(failure)) => Work::Item(Box::new(ItemOutcome {
+                deltas: change.deltas,
+                ..ItemOutcome::failed(failure)
+            })),
+            (_, Decision::Keep(report)) => match run.item.lost.take() {
+                // The connection went away while it acted; looking shows that it was done.
+                Some(change) => Work::Item(Box::new(ItemOutcome::changed(change, report))),
+                None => Work::Item(Box::new(ItemOutcome::kept(report))),
+            },
+            (_, Decision::Fail(failure)) => Work::failed(failure),
+            (_, Decision::Change(change)) if run.predicted => {
+                let quiet = self.says_unchanged(run, &change);
+                if !quiet {
+                    self.overlay.apply(&change.ops, &self.label(&run.task));
+                }
+                Work::Item(Box::new(result::predicted(change)))
+            }
+            (_, Decision::Change(change)) => {
+                if !local && !self.aligned(&run.pos, world) {
+                    return Work::Leave(Next::Wait(Condition::Aligned(run.pos.clone())));
+                }
+                if change.ops.is_empty() {
+                    let report = change.report.clone();
+                    return Work::Item(Box::new(ItemOutcome::changed(change, report)));
+                }
+                let again = if change.settle == Settle::LookAgain {
+                    let mut again = action.probes();
+                    again.extend(used);
+                    again
+                } else {
+                    Vec::new()
+                };
+                let mut ops = change.ops.clone();
+                if let Some(limit) = run.timeout_s {
+                    for op in &mut ops {
+                        if let Op::Exec(exec) = op {
+                            exec.timeout_s = Some(exec.timeout_s.map_or(limit, |t| t.min(limit)));
+                        }
+                    }
+                }
+                run.item.stage = Stage::Acting(change);
+                Work::Leave(self.call(ops, again, Some(run), world))
+            }
+        }
+    }
+
+    /// A command whose `changed_when: false` promises that it changes nothing.
+    pub(super) fn says_unchanged(&self, run: &TaskRun, change: &Change) -> bool {
+        let never = run.task.changed_when.as_ref().is_some_and(|c| {
+            c.iter()
+                .any(|n| matches!(n.yaml, crate::language::Yaml::Bool(false)) || n.as_str() == Some("false"))
+        });
+        never || !change.changed
+    }
+
+    pub(super) fn control(&mut self, run: &TaskRun, evaluation: &Evaluation<'_>, world: &mut World<'_>) -> Work {
+        match control::run(evaluation, &run.task) {
+            Ok(outcome) => {
+                for text in &outcome.warnings {
+                    world.out.push(Out::Warning {
+                        pos: Some(run.pos.clone()),
+                        text: text.clone(),
+                    });
+                }
+                Work::Item(Box::new(outcome))
+            }
+            Err(trouble) => self.stuck(run, &evaluation.scope, &trouble),
+        }
+    }
+
+    /// An evaluation that did not come to an end: wait, cannot know, or a failure.
+    pub(super) fn stuck(&self, run: &TaskRun, scope: &TaskScope, trouble: &Trouble) -> Work {
+        if let (Trouble::NotYet(_), Some(condition)) = (trouble, self.waits(scope, &run.pos)) {
+            return Work::Leave(Next::Wait(condition));
+        }
+        Work::Item(Box::new(self.outcome_of(trouble)))
+    }
+
+    pub(super) fn outcome_of(&self, trouble: &Trouble) -> ItemOutcome {
+        match trouble {
+            Trouble::NotYet(why) if self.play.shared.mode == Mode::Diff => ItemOutcome::unknown(why),
+            _ => {
+                let failed = self.trouble_text(trouble);
+                let mut outcome = ItemOutcome::failed(Failure::new(failed.msg.clone()));
+                outcome.failure = Some(failed);
+                outcome
+            }
+        }
+    }
+
+    pub(super) fn trouble_text(&self, trouble: &Trouble) -> Failed {
+        match trouble {
+            Trouble::NotYet(what) => Failed {
+                code: Code::TEMPLATE.0.to_owned(),
+                msg: what.clone(),
+                ..Failed::default()
+            },
+            Trouble::Wrong(diagnostic) => Failed {
+                code: diagnostic.code.0.to_owned(),
+                msg: diagnostic.message.clone(),
+                notes: Vec::new(),
+                helps: diagnostic.helps.clone(),
+                location: diagnostic.position().and_then(|s| self.play.shared.sources.locate(s)),
+                rendered: Some(rendered(&self.play.shared.sources, diagnostic)),
+            },
+        }
+    }
+
+    /// The hosts an evaluation turned out to depend on, if any.
+    pub(super) fn waits(&self, scope: &TaskScope, pos: &Pos) -> Option<Condition> {
+        let wait = wait_list(scope);
+        let mut hosts = wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if hosts.is_empty() || self.play.strategy == Strategy::Free {
+            return None;
+        }
+        Some(Condition::Hosts(std::mem::take(&mut *hosts), pos.clone()))
+    }
+}

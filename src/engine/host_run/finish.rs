@@ -1,0 +1,342 @@
+//! What a task came to: `until`, `register`, handlers, rescue, the way on.
+
+#![deny(clippy::disallowed_methods)]
+
+use super::*;
+
+impl HostRun {
+    /// An item has come to something: `failed_when`, `changed_when`, `until`, then the next item or the end.
+    pub(super) fn settle(&mut self, outcome: ItemOutcome, world: &mut World<'_>) -> Flow {
+        let Some(run) = &mut self.current else {
+            return Flow::Again;
+        };
+        let mut outcome = outcome;
+        if outcome.judged() {
+            let scope = match &run.items {
+                Some(items) => item_scope(&run.scope, &run.task, items, run.index),
+                None => run.scope.clone(),
+            };
+            let task = run.task.clone();
+            let attempt = run.item.attempt;
+            let verdict = result::judge(&self.play, &scope, &task, &mut outcome, attempt);
+            match verdict {
+                Ok(result::Verdict::Final) => {}
+                Ok(result::Verdict::Retry { left, delay }) => {
+                    world.out.push(Out::Retrying {
+                        pos: run.pos.clone(),
+                        left,
+                    });
+                    run.item = ItemRun {
+                        attempt: attempt + 1,
+                        ..ItemRun::default()
+                    };
+                    self.cache.expire();
+                    return Flow::Leave(Next::Sleep(delay));
+                }
+                Err(trouble) => {
+                    // What the module returned stands.
+                    let failed = self.trouble_text(&trouble);
+                    outcome.values.insert("msg".to_owned(), Value::from(failed.msg.clone()));
+                    outcome.failure = Some(failed);
+                }
+            }
+        }
+        self.settle_final(outcome, world)
+    }
+
+    pub(super) fn settle_final(&mut self, outcome: ItemOutcome, world: &mut World<'_>) -> Flow {
+        self.push(outcome);
+        let Some(run) = &mut self.current else {
+            return Flow::Again;
+        };
+        run.item = ItemRun::default();
+        run.index += 1;
+        let more = run.items.as_ref().is_some_and(|items| run.index < items.len());
+        if more {
+            return self.pause();
+        }
+        self.finish_task(world)
+    }
+
+    /// `loop_control: pause`, between items.
+    pub(super) fn pause(&self) -> Flow {
+        let Some(run) = &self.current else { return Flow::Again };
+        let pause = run.task.loop_.as_ref().and_then(|l| l.pause.as_ref());
+        let Some(node) = pause.filter(|_| !run.predicted) else {
+            return Flow::Again;
+        };
+        let text = self.evaluation(run.scope.clone()).text(node).unwrap_or_default();
+        match text.trim().parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 => Flow::Leave(Next::Sleep(seconds)),
+            _ => Flow::Again,
+        }
+    }
+
+    pub(super) fn push(&mut self, mut outcome: ItemOutcome) {
+        let hidden = self.play.shared.mode == Mode::Diff && (outcome.changed || outcome.unknown.is_some());
+        self.touched |= hidden;
+        let Some(run) = &self.current else { return };
+        if let (Some(items), Some(looping)) = (&run.items, &run.task.loop_)
+            && let Some(item) = items.get(run.index)
+        {
+            let evaluation = self.evaluation(item_scope(&run.scope, &run.task, items, run.index));
+            let label = looping.label.as_ref().and_then(|l| evaluation.text(l).ok());
+            if let Some(extended) = evaluation.scope.local.get("ansible_loop") {
+                outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
+            }
+            outcome.set_label(item, looping, run.index, label);
+        }
+        // The next item of a loop of `set_fact` sees what this one set.
+        let hidden = run.no_log || run.scope.tainted.get();
+        for (name, set) in &outcome.set {
+            self.produced.set(name, Ok(Arc::new(set.clone())));
+            if hidden {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
+        }
+        if let Some(run) = &mut self.current {
+            if !outcome.set.is_empty() && run.items.is_some() {
+                run.scope = Arc::new(TaskScope {
+                    produced: self.produced.clone(),
+                    ..(*run.scope).clone()
+                });
+            }
+            run.results.push(outcome);
+        }
+    }
+
+    /// All items are done: register, notify, tell, go on.
+    pub(super) fn finish_task(&mut self, world: &mut World<'_>) -> Flow {
+        let Some(run) = self.current.take() else {
+            return Flow::Again;
+        };
+        let TaskRun {
+            task,
+            pos,
+            scope,
+            items,
+            results,
+            no_log,
+            hide_diff,
+            ..
+        } = run;
+        let mut summary = result::summarise(items.is_some(), results);
+        if let Some(failed) = &mut summary.failure
+            && failed.location.is_none()
+        {
+            failed.location = self
+                .play
+                .shared
+                .sources
+                .locate(task.name.as_ref().map_or(task.module_span, |n| n.span));
+        }
+        let evaluation = self.evaluation(scope.clone());
+        let unreachable = summary.value.get("unreachable") == Some(&Value::Bool(true));
+        let ignore = summary.status == TaskStatus::Failed
+            && (unreachable
+                || evaluation
+                    .flag(&task, "ignore_errors", |c| c.ignore_errors.as_ref())
+                    .ok()
+                    .flatten()
+                    .unwrap_or(false));
+        let rescue = summary.status == TaskStatus::Failed && !ignore && self.walk.would_rescue();
+        let once = self.once(&task, &scope);
+        let fatal = summary.status == TaskStatus::Failed
+            && !ignore
+            && (once
+                || evaluation
+                    .flag(&task, "any_errors_fatal", |c| c.any_errors_fatal.as_ref())
+                    .ok()
+                    .flatten()
+                    .unwrap_or(false));
+        drop(evaluation);
+        let notify = self.notifies(&task, &scope);
+
+        let value = Arc::new(Value::Object(summary.value.clone()));
+        let no_log = no_log || scope.tainted.get();
+        if let Some(name) = &task.register {
+            let stored = match &summary.unknown {
+                Some(why) => Err(Missing::from(format!("`{name}`: {why}"))),
+                None if summary.partial => {
+                    let known = summary
+                        .value
+                        .iter()
+                        .filter(|(k, _)| ["changed", "failed"].contains(&k.as_str()));
+                    Err(Missing {
+                        why: format!("`{name}`: cannot know until `{}` has run", self.label(&task)),
+                        known: known.map(|(k, v)| (k.clone(), v.clone())).collect(),
+                    })
+                }
+                None => Ok(value.clone()),
+            };
+            self.produced.set(name, stored);
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
+            }
+            if summary.unknown.is_none() && !summary.partial {
+                world.board.publish(&self.name, &pos, name, &value);
+            }
+        }
+        if !summary.facts.is_empty() {
+            self.produced.add_facts(&summary.facts);
+            if let Some(facts) = &self.produced.facts {
+                world.board.publish_facts(&self.name, &pos, facts);
+            }
+        }
+        for (name, set) in &summary.set {
+            let set = Arc::new(set.clone());
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            } else if self.produced.secret.contains(name) {
+                Arc::make_mut(&mut self.produced.secret).remove(name);
+            }
+            self.produced.set(name, Ok(set.clone()));
+            if no_log {
+                Arc::make_mut(&mut self.produced.secret).insert(name.clone());
+            }
+            world.board.publish(&self.name, &pos, name, &set);
+        }
+        if no_log {
+            world.board.hide(&self.name, &self.produced.secret);
+        }
+        if summary.status == TaskStatus::Changed || (summary.unknown.is_some() && !notify.is_empty()) {
+            for name in &notify {
+                let handlers = self.walk.handlers_for(name);
+                if handlers.is_empty() {
+                    summary.warnings.push(format!("no handler is called `{name}`"));
+                }
+                if summary.unknown.is_some() {
+                    self.walk.maybe_notified.extend(handlers);
+                } else {
+                    self.walk.notified.extend(handlers);
+                }
+            }
+        }
+        if once {
+            world.once.insert(
+                pos.clone(),
+                Once {
+                    register: task.register.as_ref().map(|_| value.clone()),
+                    facts: (!summary.facts.is_empty())
+                        .then(|| self.produced.facts.clone())
+                        .flatten(),
+                    values: summary
+                        .set
+                        .iter()
+                        .map(|(k, v)| (k.clone(), Arc::new(v.clone())))
+                        .collect(),
+                    failed: summary.status == TaskStatus::Failed && !ignore,
+                    secret: no_log,
+                },
+            );
+        }
+        summary.status = match summary.status {
+            TaskStatus::Failed if ignore => TaskStatus::Ignored,
+            TaskStatus::Failed if rescue => TaskStatus::Rescued,
+            status => status,
+        };
+        let meta = task.module == "meta" && matches!(summary.status, TaskStatus::Ok | TaskStatus::Skipped);
+        if !meta {
+            let changed = summary.value.get("changed") == Some(&Value::Bool(true));
+            self.count(summary.status, changed);
+            // Each file that is included counts, as the task that it is included by.
+            self.stats.ok += summary.included.saturating_sub(1);
+        }
+        let mut result = result::told(&summary, no_log, hide_diff);
+        mask::uris(&mut result, &self.play.shared.options.mask_key);
+        let check = matches!(self.walk.section(), Section::PreCheck | Section::PostCheck);
+        if !summary.quiet && !meta {
+            world.out.push(Out::Result {
+                pos: pos.clone(),
+                result: Box::new(result),
+            });
+        }
+        match summary.status {
+            TaskStatus::Failed | TaskStatus::Rescued => {
+                self.check_failed |= check && summary.status == TaskStatus::Failed;
+                if fatal {
+                    self.make_fatal(&pos, world);
+                }
+                self.produced.set("ansible_failed_result", Ok(value));
+                let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
+                self.produced.set(
+                    "ansible_failed_task",
+                    Ok(Arc::new(serde_json::json!({"name": name, "action": task.module}))),
+                );
+                self.after_failure();
+            }
+            _ => {
+                if self.play.strict {
+                    self.before = Some(self.walk.clone());
+                }
+                match summary.after {
+                    None => self.walk.advance(),
+                    Some(effect) => self.take_effect(effect, world),
+                }
+            }
+        }
+        Flow::Again
+    }
+
+    pub(super) fn take_effect(&mut self, effect: Effect, world: &mut World<'_>) {
+        match effect {
+            Effect::Insert(items) => self.walk.insert(items),
+            Effect::Flush => self.walk.flush(),
+            Effect::EndHost => self.walk.end(),
+            Effect::EndPlay => {
+                world.out.push(Out::EndPlay);
+                self.walk.end();
+            }
+            Effect::EndBatch => {
+                world.out.push(Out::EndBatch);
+                self.walk.end();
+            }
+            Effect::ClearFacts => {
+                self.produced.facts = None;
+                self.walk.advance();
+            }
+            Effect::ClearErrors => {
+                world.out.push(Out::ClearErrors);
+                self.walk.advance();
+            }
+            Effect::ResetConnection => {
+                self.cache.expire();
+                self.walk.advance();
+            }
+        }
+    }
+
+    pub(super) fn after_failure(&mut self) {
+        self.current = None;
+        let at = self.walk.pos();
+        if self.walk.fail() == AfterFailure::Failed && (!self.play.force_handlers || !self.walk.force_handlers()) {
+            self.state = State::Failed;
+        }
+        if self.walk.has_failed() {
+            self.lost_at.get_or_insert(at);
+        }
+    }
+
+    /// `changed`: also where the task failed and that was ignored.
+    pub(super) fn count(&mut self, status: TaskStatus, changed: bool) {
+        match status {
+            TaskStatus::Ok => self.stats.ok += 1,
+            TaskStatus::Changed => {
+                self.stats.ok += 1;
+                self.stats.changed += 1;
+            }
+            TaskStatus::Skipped => self.stats.skipped += 1,
+            TaskStatus::Failed => self.stats.failures += 1,
+            TaskStatus::Ignored => {
+                self.stats.ok += 1;
+                self.stats.ignored += 1;
+                self.stats.changed += u64::from(changed);
+            }
+            TaskStatus::Rescued => self.stats.rescued += 1,
+            TaskStatus::Unknown => self.stats.unknown += 1,
+            TaskStatus::Unreachable => self.stats.unreachable += 1,
+        }
+    }
+}

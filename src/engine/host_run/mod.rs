@@ -1,0 +1,487 @@
+//! PURE. One host on its way through one play: what to send next, what to make of the answer.
+//!
+//! **Fresh: a decision is acted on, or reported `ok`, only if every observation it used was taken after the last
+//! op that ran on the host.** It holds by construction: observations live in [`Cache::fresh`], which is emptied
+//! whenever ops are sent; what was in it becomes the *prediction* that bounds how far ahead is looked.
+//!
+//! The order of one step: settle on a task → evaluate → decide from fresh observations → if some are missing,
+//! ask for them *and* for what the following tasks will want; if there is something to do, send the ops, the
+//! same probes again (look again) and what the following tasks will want, in one message.
+
+#![deny(clippy::disallowed_methods)]
+
+mod begin;
+mod decide;
+mod finish;
+mod message;
+
+use crate::diagnostic::{Code, Diagnostic};
+use crate::engine::ahead;
+use crate::engine::control::{self, Effect};
+use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
+use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
+use crate::engine::ledger;
+use crate::engine::mask;
+use crate::engine::overlay::Overlay;
+use crate::engine::result::{self, ItemOutcome};
+use crate::engine::shared::{PlayRun, Strategy};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Taint, TaskScope};
+use crate::engine::walk::{AfterFailure, Pos, Walk};
+use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
+use crate::language::{Node, Task};
+use crate::modules::{self, Action, Change, Decision, Failure, Kind, Report, Seen, Settle, Stop};
+use crate::transport::{CallError, CallErrorKind, Reply, Request, Response, RunAs, Step};
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// What a host wants next.
+#[derive(Debug)]
+pub enum Next {
+    /// Send this and give the answer to [`HostRun::answer`].
+    Call(Request),
+    /// Step again when this holds.
+    Wait(Condition),
+    /// Step again after so many seconds.
+    Sleep(f64),
+    /// The play is over for this host.
+    Done,
+}
+
+/// What a host waits for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// Every other host of the batch has done everything before this position.
+    Aligned(Pos),
+    /// These hosts have done everything before this position.
+    Hosts(Vec<String>, Pos),
+    /// The one host that runs a `run_once` task has done so.
+    Once(Pos),
+}
+
+/// What the rest of the batch looks like while a host steps.
+pub struct World<'a> {
+    /// The least position of the hosts of the batch that are still on their way, this one included.
+    pub least: Option<Pos>,
+    pub board: &'a Arc<Blackboard>,
+    /// Results of `run_once` tasks by position; a host that finds none and is `first` runs the task.
+    pub once: &'a mut HashMap<Pos, Once>,
+    /// This host is the first of the batch that has not failed.
+    pub first: bool,
+    /// A failure at this position fails everybody behind it.
+    pub fatal: Option<Pos>,
+    /// What happened, for the dispatcher to tell.
+    pub out: &'a mut Vec<Out>,
+}
+
+/// A `run_once` task's outcome for the hosts that did not run it.
+#[derive(Clone, Debug)]
+pub struct Once {
+    pub register: Option<Arc<Value>>,
+    pub facts: Option<Arc<Value>>,
+    pub values: HashMap<String, Arc<Value>>,
+    pub failed: bool,
+    /// `no_log`.
+    pub secret: bool,
+}
+
+/// Something to tell.
+#[derive(Debug)]
+pub enum Out {
+    Started {
+        pos: Pos,
+        info: TaskInfo,
+    },
+    Result {
+        pos: Pos,
+        result: Box<HostResult>,
+    },
+    Retrying {
+        pos: Pos,
+        left: u32,
+    },
+    Warning {
+        pos: Option<Pos>,
+        text: String,
+    },
+    Unreachable {
+        pos: Option<Pos>,
+        failure: Failed,
+    },
+    /// `meta: end_play` and `end_batch`: all hosts stop.
+    EndPlay,
+    EndBatch,
+    ClearErrors,
+}
+
+/// Observations of a host, as the user they were made as.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    pub who: Option<RunAs>,
+    /// Taken after the last op: fit to decide from.
+    pub fresh: HashMap<Probe, Observation>,
+    /// Taken before: fit to predict from.
+    pub stale: HashMap<Probe, Observation>,
+}
+
+impl Cache {
+    /// An op was sent: nothing seen before it counts any more.
+    pub fn expire(&mut self) {
+        self.stale.extend(self.fresh.drain());
+    }
+}
+
+/// How a host came out of a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Running,
+    Done,
+    Failed,
+    Unreachable,
+}
+
+pub struct HostRun {
+    pub name: String,
+    pub play: Arc<PlayRun>,
+    pub layers: Arc<HostLayers>,
+    pub produced: Produced,
+    pub walk: Walk,
+    pub cache: Cache,
+    ready: ahead::Ready,
+    pub overlay: Overlay,
+    pub state: State,
+    pub stats: Stats,
+    /// Ops that ran.
+    pub executions: u64,
+    /// A check failed: no further batch may start.
+    pub check_failed: bool,
+    /// `--start-at-task` and the task has not come yet.
+    pub skipping: bool,
+    facts_pending: bool,
+    started: bool,
+    current: Option<TaskRun>,
+    in_flight: Option<InFlight>,
+    /// How often the connection was lost.
+    losses: u32,
+    ledger: Ledger,
+    /// Dry run: something would change or cannot be known.
+    touched: bool,
+    fatal_done: Option<Pos>,
+    /// What an answer led to; the next step begins with it.
+    pending: Option<Next>,
+    /// Where nobody runs ahead: the walk as it stood at the last task that was done, should another host's failure
+    /// there be everybody's.
+    before: Option<Walk>,
+    /// Where the host failed or was lost.
+    pub lost_at: Option<Pos>,
+}
+
+/// What the host has written down of handlers to run, see `ledger`.
+#[derive(Default)]
+struct Ledger {
+    /// The play has handlers and the host has not been asked yet.
+    unread: bool,
+    /// What stands there.
+    written: BTreeSet<String>,
+    /// Of that, what this play has no handler for: left for the play that has.
+    foreign: BTreeSet<String>,
+}
+
+impl Ledger {
+    /// The op that writes these names down, if that is not what stands there.
+    fn note(&mut self, names: BTreeSet<String>) -> Option<Op> {
+        if self.written == names {
+            return None;
+        }
+        self.written = names;
+        Some(ledger::write(&self.written))
+    }
+}
+
+struct InFlight {
+    /// An op of the ledger goes before the task's.
+    noted: bool,
+    /// The task's ops. One of the ledger may follow: what it came to does not matter.
+    ops: usize,
+    probes: Vec<Probe>,
+}
+
+/// A task under way on this host.
+struct TaskRun {
+    task: Arc<Task>,
+    pos: Pos,
+    scope: Arc<TaskScope>,
+    items: Option<Vec<Value>>,
+    index: usize,
+    results: Vec<ItemOutcome>,
+    predicted: bool,
+    no_log: bool,
+    hide_diff: bool,
+    /// The keyword `timeout`, seconds.
+    timeout_s: Option<u32>,
+    item: ItemRun,
+}
+
+impl TaskRun {
+    /// The items that come after the current one.
+    fn rest(&self) -> ahead::Rest<'_> {
+        ahead::Rest {
+            scope: &self.scope,
+            items: self.items.as_deref().unwrap_or_default(),
+            next: self.index + 1,
+        }
+    }
+}
+
+/// One item of it (a task without a loop has one).
+#[derive(Default)]
+struct ItemRun {
+    attempt: u32,
+    action: Option<Box<dyn Action>>,
+    stage: Stage,
+    /// A change whose ops were sent when the connection was lost.
+    lost: Option<Change>,
+}
+
+#[derive(Default)]
+enum Stage {
+    #[default]
+    Deciding,
+    /// Ops are on their way; then what they were decided from is looked at again.
+    Acting(Change),
+    Looking(Change),
+}
+
+/// What came of working on the current task without the host's help.
+enum Flow {
+    Again,
+    Leave(Next),
+}
+
+impl HostRun {
+    pub fn new(name: String, play: Arc<PlayRun>, layers: Arc<HostLayers>, produced: Produced, skipping: bool) -> Self {
+        let only_checks = play.shared.mode == Mode::Verify;
+        let facts_pending = play.gather_facts;
+        let ledger = Ledger {
+            unread: !only_checks && !play.play.handlers.is_empty(),
+            ..Ledger::default()
+        };
+        let mut produced = produced;
+        if facts_pending {
+            produced.facts = None;
+        }
+        HostRun {
+            walk: Walk::new(play.play.clone(), only_checks),
+            name,
+            play,
+            layers,
+            produced,
+            cache: Cache::default(),
+            ready: ahead::Ready::default(),
+            overlay: Overlay::default(),
+            state: State::Running,
+            stats: Stats::default(),
+            executions: 0,
+            check_failed: false,
+            skipping,
+            facts_pending,
+            started: false,
+            current: None,
+            in_flight: None,
+            losses: 0,
+            ledger,
+            touched: false,
+            fatal_done: None,
+            pending: None,
+            before: None,
+            lost_at: None,
+        }
+    }
+
+    pub fn facts_are_pending(&self) -> bool {
+        self.facts_pending
+    }
+
+    /// Stops here: nothing further is begun on this host in this play, and what was done is told.
+    pub fn stop(&mut self, world: &mut World<'_>) {
+        if self.state != State::Running {
+            return;
+        }
+        if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
+            let outcome = lost_outcome(None);
+            self.settle_final(outcome, world);
+        } else if self
+            .current
+            .as_ref()
+            .is_some_and(|r| matches!(r.item.stage, Stage::Looking(_)))
+        {
+            // The answer is here, with what is to be looked at again.
+            self.work(world);
+        }
+        if self.current.as_ref().is_some_and(|r| !r.results.is_empty()) {
+            self.finish_task(world);
+        }
+        self.current = None;
+        if self.state == State::Running {
+            self.walk.end();
+            self.state = State::Done;
+        }
+    }
+
+    /// What to tell when nobody waits for the answer any more.
+    pub fn abandoned(&self) -> Option<Out> {
+        self.in_flight
+            .as_ref()
+            .filter(|f| f.ops > 0 && self.state == State::Running)?;
+        let run = self.current.as_ref()?;
+        let name = run.task.name.as_ref().and_then(|n| n.as_str());
+        Some(Out::Warning {
+            pos: None,
+            text: format!(
+                "`{}` was not waited for: it may or may not have been done",
+                name.unwrap_or(run.task.module)
+            ),
+        })
+    }
+
+    /// Where the host stands; `None` when it is through.
+    pub fn pos(&mut self) -> Option<Pos> {
+        if self.state != State::Running {
+            return None;
+        }
+        if self.facts_pending {
+            return Some(Pos(vec![0]));
+        }
+        self.walk.current().map(|_| self.walk.pos())
+    }
+
+    /// Goes as far as it can without an answer from the host or from others.
+    pub fn step(&mut self, world: &mut World<'_>) -> Next {
+        loop {
+            if self.state != State::Running {
+                return Next::Done;
+            }
+            if let Some(next) = self.pending.take() {
+                return next;
+            }
+            let flow = if self.facts_pending {
+                self.step_facts(world)
+            } else {
+                self.step_task(world)
+            };
+            match flow {
+                Flow::Again => {}
+                Flow::Leave(next) => return next,
+            }
+        }
+    }
+
+    fn aligned(&self, pos: &Pos, world: &World<'_>) -> bool {
+        self.play.strategy == Strategy::Free || world.least.as_ref().is_none_or(|least| least >= pos)
+    }
+
+    pub fn evaluation(&self, scope: Arc<TaskScope>) -> Evaluation<'_> {
+        Evaluation {
+            play: &self.play,
+            scope,
+            handler: self.walk.section() == Section::Handler,
+        }
+    }
+
+    fn scope_for(&self, pos: &Pos, task: Option<&Arc<Task>>, world: &World<'_>) -> Arc<TaskScope> {
+        Arc::new(scope(
+            &self.layers,
+            &self.play,
+            self.produced.clone(),
+            pos,
+            task,
+            world.board,
+        ))
+    }
+
+    /// What the task is called in reports.
+    pub fn label(&self, task: &Task) -> String {
+        let own = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or(task.module);
+        match &task.role {
+            Some(role) => format!("{} : {own}", role.name),
+            None => own.to_owned(),
+        }
+    }
+}
+
+enum Work {
+    Leave(Next),
+    Item(Box<ItemOutcome>),
+}
+
+impl Work {
+    fn failed(failure: Failure) -> Work {
+        Work::Item(Box::new(ItemOutcome::failed(failure)))
+    }
+}
+
+/// An op was sent, and nobody knows what came of it.
+fn lost_outcome(error: Option<&CallError>) -> ItemOutcome {
+    let failure = Failure::new("the connection was lost while it ran: it may or may not have been done")
+        .help("look at the host before running it again");
+    let mut outcome = ItemOutcome::failed(failure);
+    if let Some(failed) = &mut outcome.failure {
+        failed.code = Code::LOST.0.to_owned();
+        failed.notes.extend(error.iter().flat_map(|e| said(&e.said)));
+    }
+    outcome
+}
+
+fn said(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|l| !l.trim().is_empty())
+        .take(5)
+        .map(|l| format!("said: {l}"))
+        .collect()
+}
+
+fn wait_list(scope: &TaskScope) -> crate::engine::vars::WaitList {
+    scope.hostvars.as_ref().map(|h| h.wait.clone()).unwrap_or_default()
+}
+
+/// The variables of a task at a position.
+pub fn scope(
+    layers: &Arc<HostLayers>,
+    play: &PlayRun,
+    produced: Produced,
+    pos: &Pos,
+    task: Option<&Arc<Task>>,
+    board: &Arc<Blackboard>,
+) -> TaskScope {
+    let chain = task.map_or_else(Vec::new, |t| {
+        t.chain
+            .iter()
+            .filter(|c| !Arc::ptr_eq(c, &play.play.common))
+            .cloned()
+            .collect()
+    });
+    let tainted = Taint::default();
+    TaskScope {
+        host: layers.clone(),
+        produced,
+        chain,
+        role: task.and_then(|t| t.role.clone()),
+        search: task.map_or_else(Default::default, |t| Arc::new(search_directories(t, &play.play.path))),
+        local: Arc::default(),
+        hostvars: Some(HostVars {
+            board: board.clone(),
+            pos: pos.clone(),
+            wait: Arc::default(),
+            tainted: tainted.clone(),
+            free: play.strategy == Strategy::Free,
+        }),
+        tainted,
+    }
+}
+
+impl Report {
+    /// Whether a kept task is reported as skipped.
+    pub fn is_skipped(&self) -> bool {
+        self.skipped.is_some()
+    }
+}
