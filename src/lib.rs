@@ -17,6 +17,7 @@ pub mod inventory;
 pub mod lab;
 pub mod language;
 pub mod modules;
+pub mod rabbitmq;
 pub mod report;
 pub mod template;
 pub mod transport;

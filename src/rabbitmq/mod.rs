@@ -1,0 +1,9 @@
+//! PURE. What RabbitMQ is: versions, its command line, its configuration, its objects, its clusters. Knows hosts'
+//! vocabulary ([`crate::host`]) and diagnostics, nothing of modules or the engine.
+
+#![deny(clippy::disallowed_methods)]
+
+pub mod cli;
+pub mod version;
+
+pub use version::Version;
