@@ -148,6 +148,7 @@ impl Story {
             reach: Reach::default(),
             playbooks: self.playbooks.clone(),
             seed: 1,
+            command: ["rmqplay", "apply", "site.yml"].map(str::to_owned).to_vec(),
         };
         let mut events = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
