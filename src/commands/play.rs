@@ -190,7 +190,7 @@ fn command_line(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
     while let Some(word) = arguments.next() {
         if word == "-l" || word == "--limit" {
             arguments.next();
-        } else if !word.starts_with("--limit=") && !(word.starts_with("-l") && word.len() > 2) {
+        } else if !word.starts_with("--limit=") && !word.starts_with("-l") {
             words.push(word);
         }
     }

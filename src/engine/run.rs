@@ -694,18 +694,11 @@ impl Course {
         if planned.rolling.is_none() || run.command.is_empty() {
             return;
         }
-        let left: Vec<&str> = hosts
-            .iter()
-            .filter(|h| !self.done.contains(*h))
-            .map(String::as_str)
-            .collect();
-        let words = run.command.iter().map(String::as_str).chain(["--limit"]);
-        let command = shlex::try_join(words).unwrap_or_default();
-        let limit = shlex::try_quote(&left.join(","))
-            .map(std::borrow::Cow::into_owned)
-            .unwrap_or_default();
+        let left = hosts.iter().filter(|h| !self.done.contains(*h));
+        let left: Vec<_> = left.filter_map(|host| shlex::try_quote(host).ok()).collect();
+        let command = shlex::try_join(run.command.iter().map(String::as_str)).unwrap_or_default();
         dispatcher.tell(Event::Resume {
-            command: format!("{command} {limit}"),
+            command: format!("{command} --limit {}", left.join(",")),
         });
     }
 }

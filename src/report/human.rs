@@ -229,7 +229,8 @@ impl Reporter for Human {
                 let (head, style) = match (step, state) {
                     (_, RollingState::Waiting) => ("waiting", palette.dim),
                     (RollingStep::Rebalance, RollingState::Failed) => ("not rebalanced", palette.changed),
-                    (_, RollingState::Failed) => ("gate closed", palette.failed),
+                    // The run stops, and that says why.
+                    (_, RollingState::Failed) => return,
                     (RollingStep::Gate, RollingState::Passed) => ("gate open", palette.ok),
                     (RollingStep::Drain, RollingState::Passed) => ("drained", palette.ok),
                     (RollingStep::Return, RollingState::Passed) => ("back", palette.ok),
