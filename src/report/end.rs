@@ -120,7 +120,6 @@ impl End {
         if self.mode != Some(Mode::Apply) {
             return None;
         }
-        let tasks = |n: usize| count(n, "task");
         let done: Vec<(&String, usize)> = hosts
             .iter()
             .map(|host| (host, self.changed.get(host).copied().unwrap_or(0)))
@@ -133,13 +132,11 @@ impl End {
                 each.join(", ")
             ));
         }
-        let whom = match hosts {
-            [_] => one_line(first),
-            _ => "each of these hosts".to_owned(),
-        };
-        Some(match n {
-            0 => format!("note: no task changed {whom} {when}"),
-            n => format!("note: {} changed {whom} before this one", tasks(n)),
+        Some(match (n, hosts) {
+            (0, [_]) => format!("note: no task changed {} {when}", one_line(first)),
+            (0, _) => format!("note: no task changed these hosts {when}"),
+            (n, [_]) => format!("note: {} changed {} {when}", count(n, "task"), one_line(first)),
+            (n, _) => format!("note: {} changed each of these hosts {when}", count(n, "task")),
         })
     }
 
