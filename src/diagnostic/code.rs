@@ -60,6 +60,8 @@ impl Code {
     pub const NOT_CONVERGED: Code = Code("E302");
     /// A file changed between look and write; it was left alone.
     pub const GUARD: Code = Code("E310");
+    /// A rolling play that would take a majority of the cluster down.
+    pub const MAJORITY: Code = Code("E401");
     /// The lab on this machine cannot be started, reached or taken down.
     pub const LAB: Code = Code("E500");
     /// The command line cannot be understood.

@@ -173,6 +173,9 @@ impl HostRun {
             self.walk.advance();
             return Ok(Flow::Again);
         }
+        if self.standing == Standing::Admitted && self.walk.section() == Section::PostCheck {
+            return Err(Next::Turn);
+        }
         self.announce(&task, &pos, &scope, world);
         let mut run = TaskRun {
             task: task.clone(),

@@ -44,6 +44,9 @@ pub enum Next {
     Wait(Condition),
     /// Step again after so many seconds.
     Sleep(f64),
+    /// Something is about to change, and in a rolling play the host has to have its turn first ([`HostRun::admit`]);
+    /// or the tasks are done, and the node is to be back before the checks.
+    Turn,
     /// The play is over for this host.
     Done,
 }
@@ -140,6 +143,17 @@ pub enum State {
     Unreachable,
 }
 
+/// Where a host of a rolling play stands; in any other play nobody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was changed yet.
+    Untouched,
+    /// It may be changed.
+    Admitted,
+    /// It was changed, and is back.
+    Back,
+}
+
 pub struct HostRun {
     pub name: String,
     pub play: Arc<PlayRun>,
@@ -174,6 +188,7 @@ pub struct HostRun {
     before: Option<Walk>,
     /// Where the host failed or was lost.
     pub lost_at: Option<Pos>,
+    pub standing: Standing,
 }
 
 /// What the host has written down of handlers to run, see `ledger`.
@@ -295,7 +310,14 @@ impl HostRun {
             pending: None,
             before: None,
             lost_at: None,
+            standing: Standing::Untouched,
         }
+    }
+
+    /// The host has its turn: what was seen before it does not count any more.
+    pub fn admit(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.cache.expire();
     }
 
     pub fn facts_are_pending(&self) -> bool {
