@@ -12,7 +12,7 @@ fn findings(map: &SourceMap, text: &str, target: &Target) -> Vec<Diagnostic> {
     let file = map.add("rabbitmq.conf", text);
     let mut out = Vec::new();
     let lines = parse(file, text, target, &mut out);
-    out.extend(check(&[lines], target));
+    out.extend(check(&lines, target));
     out.sort_by_key(Diagnostic::position);
     out
 }
@@ -161,7 +161,7 @@ fn files_are_read_one_after_the_other() {
             "channel_max = 100\nvm_memory_high_watermark.absolute = 1000000000\n",
         ),
     ] {
-        lines.push(parse(map.add(name, text), text, &target, &mut Vec::new()));
+        lines.extend(parse(map.add(name, text), text, &target, &mut Vec::new()));
     }
     let found: Vec<String> = check(&lines, &target)
         .iter()

@@ -8,22 +8,30 @@ use crate::diagnostic::{Code, Diagnostic, similar_name};
 use crate::rabbitmq::Version;
 use std::collections::HashMap;
 
-/// Checks the files a node reads, in the order it reads them (`rabbitmq.conf`, then `conf.d/*.conf` by name): of a key that is
-/// set twice, the later counts.
-pub fn check(files: &[Vec<Line>], target: &Target) -> Vec<Diagnostic> {
+/// Checks what a node reads, in the order it reads it (`rabbitmq.conf`, then `conf.d/*.conf` by name, an included file in its
+/// place): of a key that is set twice, the later counts.
+pub fn check(lines: &[Line], target: &Target) -> Vec<Diagnostic> {
     let mut out = Vec::new();
-    let mut seen: HashMap<&str, (usize, &Setting)> = HashMap::new();
-    for (file, lines) in files.iter().enumerate() {
-        for line in lines {
-            let Line::Setting(setting) = line else { continue };
-            one(setting, target, &mut out);
-            if let Some((before, first)) = seen.insert(&setting.key, (file, setting)) {
-                out.push(twice(first, setting, before == file));
-            }
+    let mut settings: HashMap<&str, &Setting> = HashMap::new();
+    for line in lines {
+        let Line::Setting(setting) = line else { continue };
+        one(setting, target, &mut out);
+        if let Some(first) = settings.insert(&setting.key, setting) {
+            out.push(twice(first, setting, first.key_span.file == setting.key_span.file));
         }
     }
-    let settings: HashMap<&str, &Setting> = seen.into_iter().map(|(k, (_, s))| (k, s)).collect();
     together(&settings, &mut out);
+    out
+}
+
+/// Checks each setting for itself: all that can be told of the lines of a template.
+pub fn check_each(lines: &[Line], target: &Target) -> Vec<Diagnostic> {
+    let mut out = Vec::new();
+    for line in lines {
+        if let Line::Setting(setting) = line {
+            one(setting, target, &mut out);
+        }
+    }
     out
 }
 
@@ -400,15 +408,15 @@ fn tls(settings: &HashMap<&str, &Setting>, out: &mut Vec<Diagnostic>) {
                 .help("where all clients speak TLS: `listeners.tcp = none`"),
         );
     }
-    if value("ssl_options.verify") == Some("verify_peer") && value("ssl_options.fail_if_no_peer_cert") == Some("false")
+    if let Some(setting) = settings.get("ssl_options.fail_if_no_peer_cert")
+        && setting.value.as_deref() == Some("false")
+        && value("ssl_options.verify") == Some("verify_peer")
     {
-        if let Some(setting) = settings.get("ssl_options.fail_if_no_peer_cert") {
-            out.push(
-                Diagnostic::warning(Code::CONF_ADVICE, "clients without a certificate are let in")
-                    .at(setting.value_span, "")
-                    .note("`verify_peer` looks only at the certificates that are shown")
-                    .help("`true` asks every client for one; `ssl_options.verify = verify_none` asks none"),
-            );
-        }
+        out.push(
+            Diagnostic::warning(Code::CONF_ADVICE, "clients without a certificate are let in")
+                .at(setting.value_span, "")
+                .note("`verify_peer` looks only at the certificates that are shown")
+                .help("`true` asks every client for one; `ssl_options.verify = verify_none` asks none"),
+        );
     }
 }

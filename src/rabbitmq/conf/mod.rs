@@ -9,17 +9,20 @@
 //! | `stranger.rs` | what a key really is that is none of rabbitmq.conf |
 //! | `advice.rs` | values that are accepted and do harm, do nothing, or want thought |
 //! | `check.rs` | all of it together, as diagnostics |
-//! | `profile.rs` | the profiles |
-//! | `advanced.rs`, `env.rs` | the two other files |
+//! | `advanced.rs`, `env.rs`, `plugins.rs` | the three other files; `terms.rs`: Erlang's terms |
 
+pub mod advanced;
 mod advice;
 mod check;
+pub mod env;
 mod parse;
+pub mod plugins;
 pub mod schema;
 mod stranger;
+pub mod terms;
 mod value;
 
-pub use check::check;
+pub use check::{check, check_each};
 pub use parse::{Line, Setting, parse, static_part};
 
 use super::Version;

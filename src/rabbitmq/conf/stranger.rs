@@ -185,7 +185,7 @@ const TABLE: &[(&str, &str, Option<&str>)] = &[
 ];
 
 /// Settings of the application `rabbit` that no key of rabbitmq.conf sets.
-const ERLANG_ONLY: &[&str] = &[
+pub const ERLANG_ONLY: &[&str] = &[
     "credit_flow_default_credit",
     "fhc_read_buffering",
     "fhc_write_buffering",
