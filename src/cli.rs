@@ -278,12 +278,26 @@ pub struct HostArgs {
     pub allow_empty: bool,
 }
 
+/// `--connection`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// OpenSSH
+    #[default]
+    Ssh,
+    /// This machine, as the user who runs it
+    Local,
+}
+
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
     /// Hosts worked on at the same time [default: 50]
     #[arg(short, long, value_name = "N")]
     pub forks: Option<NonZeroU32>,
+
+    /// How hosts are reached whose variables and plays do not say [default: ssh]
+    #[arg(short, long, value_name = "HOW")]
+    pub connection: Option<Via>,
 
     /// User to log in as
     #[arg(short = 'u', long = "user", value_name = "USER")]
