@@ -15,6 +15,7 @@ pub mod advanced;
 mod advice;
 mod check;
 pub mod env;
+pub mod node;
 mod parse;
 pub mod plugins;
 pub mod schema;
