@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod health;
+pub mod conf;
 pub mod version;
 
 pub use version::Version;
