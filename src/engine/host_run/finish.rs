@@ -120,6 +120,7 @@ impl HostRun {
             hide_diff,
             ..
         } = run;
+        let no_log = no_log || results.iter().any(|r| r.secret);
         let mut summary = result::summarise(items.is_some(), results);
         if let Some(failed) = &mut summary.failure
             && failed.location.is_none()
