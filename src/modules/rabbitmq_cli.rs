@@ -13,10 +13,10 @@ const HOSTNAME: &str = "/proc/sys/kernel/hostname";
 /// Seconds a look may take: each starts an Erlang VM, on a machine that may be busy.
 const LOOK_LIMIT_S: u32 = 120;
 
-/// What [`own_node`] needs to be looked at; and the members, where the name is known.
+/// What [`own_node`] needs to be looked at.
 pub fn identity(node: Option<&str>) -> Vec<Probe> {
     match node {
-        Some(node) => vec![Probe::read(cluster::members_file(node))],
+        Some(_) => Vec::new(),
         None => vec![Probe::read(HOSTNAME), Probe::read(cluster::ENV_CONF)],
     }
 }

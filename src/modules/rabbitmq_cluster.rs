@@ -91,13 +91,15 @@ done"#;
 
 struct Cluster {
     node: Option<String>,
+    /// What the node is called if nothing special is set up, so that one look may do.
+    guess: Option<String>,
     join: Option<String>,
     forget: Vec<String>,
     reset: bool,
     limit_s: u32,
 }
 
-fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let forget: Vec<String> = args.list("forget").into_iter().filter(|n| !n.is_empty()).collect();
     if args.str("join").is_none() && !args.given("forget") {
         return Err(ArgError::task("module `rabbitmq_cluster` needs `join` or `forget`")
@@ -118,6 +120,10 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     }
     Ok(Box::new(Cluster {
         node: args.str("node").map(str::to_owned),
+        guess: match controller.variable("ansible_hostname") {
+            Ok(Some(Value::String(host))) => Some(format!("rabbit@{host}")),
+            _ => None,
+        },
         join: args.str("join").map(str::to_owned),
         forget,
         reset: args.bool("reset"),
@@ -133,10 +139,13 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
 
 impl Action for Cluster {
     fn probes(&self) -> Vec<Probe> {
-        tool::identity(self.node.as_deref())
+        let file = self.node.as_ref().or(self.guess.as_ref());
+        let file = file.map(|node| Probe::read(cluster::members_file(node)));
+        tool::identity(self.node.as_deref()).into_iter().chain(file).collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
+        seen.want(&self.probes())?;
         let node = tool::own_node(self.node.as_deref(), seen)?;
         let file = cluster::members_file(&node);
         let Some(text) = seen.read(&file)? else {
