@@ -266,12 +266,10 @@ pub fn not_converged(change: &Change, again: &Change) -> ItemOutcome {
                 Facet::Unknown(_) => "unknown".to_owned(),
                 Facet::Secret(_) => "a secret".to_owned(),
             };
-            failed.notes.push(format!(
-                "{}: is {}, wanted {}",
-                delta.subject,
-                side(&delta.before),
-                side(&delta.after)
-            ));
+            failed.notes.push(match (&delta.before, &delta.after) {
+                (Facet::Text(_), Facet::Text(_)) => format!("{}: its content is not what was written", delta.subject),
+                (before, after) => format!("{}: is {}, wanted {}", delta.subject, side(before), side(after)),
+            });
         }
     }
     outcome.deltas = change.deltas.clone();

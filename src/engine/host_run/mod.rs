@@ -427,16 +427,17 @@ fn lost_outcome(error: Option<&CallError>) -> ItemOutcome {
     let mut outcome = ItemOutcome::failed(failure);
     if let Some(failed) = &mut outcome.failure {
         failed.code = Code::LOST.0.to_owned();
-        failed.notes.extend(error.iter().flat_map(|e| said(&e.said)));
+        failed.notes.extend(error.iter().flat_map(|e| said("ssh", &e.said)));
     }
     outcome
 }
 
-fn said(text: &str) -> Vec<String> {
+/// The words of `who` (ssh, or what ran), for the notes of a failure.
+fn said(who: &str, text: &str) -> Vec<String> {
     text.lines()
         .filter(|l| !l.trim().is_empty())
         .take(5)
-        .map(|l| format!("said: {l}"))
+        .map(|l| format!("{who} said: {l}"))
         .collect()
 }
 
