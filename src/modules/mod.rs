@@ -16,9 +16,11 @@ mod cpu_affinity;
 mod cpu_online;
 mod debian;
 pub mod disk;
+mod erlang_cookie;
 mod file;
 mod file_attributes;
 mod file_content;
+mod hostname;
 mod io_scheduler;
 mod ionice;
 pub mod knob;
@@ -27,6 +29,10 @@ mod lineinfile;
 mod package;
 mod ping;
 mod python_regex;
+mod rabbitmq_cli;
+mod rabbitmq_cluster;
+mod rabbitmq_node;
+mod rabbitmq_upgrade;
 mod registry;
 mod seen;
 mod service;
@@ -253,6 +259,8 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// New `ansible_facts`.
     pub facts: Map<String, Value>,
+    /// The values are secret: the task is told as with `no_log`, and so is what is made of its result.
+    pub secret: bool,
     /// Not run, and why (`creates` exists...): Ansible's `skipped`.
     pub skipped: Option<String>,
     /// Of [`Action::finish`]: whether something changed, where only the outcome tells (`apt-get update`). Wins over

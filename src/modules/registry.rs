@@ -20,11 +20,17 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::file::SPEC,
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
+    &super::hostname::SPEC,
     // packages and services
     &super::package::SPEC,
     &super::apt::SPEC,
     &super::service::SPEC,
     &super::systemd::SPEC,
+    // RabbitMQ
+    &super::rabbitmq_cluster::SPEC,
+    &super::rabbitmq_node::SPEC,
+    &super::rabbitmq_upgrade::SPEC,
+    &super::erlang_cookie::SPEC,
     // commands and checks
     &super::check::SPEC,
     &super::command::COMMAND,
@@ -47,6 +53,7 @@ pub static HEADINGS: &[(&str, &str)] = &[
     ("sysctl", "Tuning"),
     ("template", "Files"),
     ("package", "Packages and services"),
+    ("rabbitmq_cluster", "RabbitMQ"),
     ("check", "Commands and checks"),
     ("debug", "Control of the play"),
 ];

@@ -25,7 +25,7 @@ use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Taint, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Stored, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
 use crate::language::{Node, Task};
@@ -80,9 +80,9 @@ pub struct World<'a> {
 /// A `run_once` task's outcome for the hosts that did not run it.
 #[derive(Clone, Debug)]
 pub struct Once {
-    pub register: Option<Arc<Value>>,
+    pub register: Option<Stored>,
     pub facts: Option<Arc<Value>>,
-    pub values: HashMap<String, Arc<Value>>,
+    pub values: HashMap<String, Stored>,
     pub failed: bool,
     /// `no_log`.
     pub secret: bool,
