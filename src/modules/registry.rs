@@ -25,6 +25,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::apt::SPEC,
     &super::service::SPEC,
     &super::systemd::SPEC,
+    // objects of RabbitMQ
+    &super::rabbitmq_user::SPEC,
     // commands and checks
     &super::check::SPEC,
     &super::command::COMMAND,
@@ -47,6 +49,7 @@ pub static HEADINGS: &[(&str, &str)] = &[
     ("sysctl", "Tuning"),
     ("template", "Files"),
     ("package", "Packages and services"),
+    ("rabbitmq_user", "Objects of RabbitMQ"),
     ("check", "Commands and checks"),
     ("debug", "Control of the play"),
 ];

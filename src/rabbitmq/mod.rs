@@ -4,6 +4,7 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod cli;
+pub mod definitions;
 pub mod version;
 
 pub use version::Version;
