@@ -10,6 +10,7 @@ use super::{
 use crate::host::{Content, Effect, Exec, Observation, Op, Outcome, Probe, Status, Undo};
 use crate::rabbitmq::cli;
 use crate::rabbitmq::definitions::{self, Definitions, Differences, Kind};
+use serde_json::{Map, Value};
 
 /// Longest wait for one of the broker's tools, seconds.
 const LIMIT_S: u32 = 120;
@@ -53,24 +54,60 @@ pub struct Look<'a, 'b> {
 }
 
 impl Look<'_, '_> {
+    fn listing(&self, arguments: &[&str]) -> Probe {
+        ctl(self.node, &[&["-q", "--formatter", "json"], arguments].concat())
+    }
+
+    /// One queue or exchange as it is listed; its arguments as an export writes them.
+    pub fn listed(&self, kind: Kind, vhost: &str, name: &str) -> Result<(Option<Map<String, Value>>, Probe), Stop> {
+        let columns: &[&str] = match kind {
+            Kind::Exchange => &["list_exchanges", "name", "type", "durable", "auto_delete", "internal", "arguments"],
+            _ => &["list_queues", "name", "durable", "auto_delete", "arguments", "messages", "consumers"],
+        };
+        let arguments = [&["-p", vhost], columns].concat();
+        let rows = self.rows(&arguments)?;
+        let mut row = rows.into_iter().find(|row| row.get("name").and_then(Value::as_str) == Some(name));
+        if let Some(row) = &mut row {
+            // Each argument is `[name, type, value]`.
+            let list = row.get("arguments").and_then(Value::as_array).cloned().unwrap_or_default();
+            let pairs = list.iter().filter_map(|a| Some((a.get(0)?.as_str()?.to_owned(), a.get(2)?.clone())));
+            let arguments: Map<String, Value> = pairs.collect();
+            row.insert("arguments".to_owned(), Value::Object(arguments));
+            row.shift_remove("name");
+        }
+        Ok((row, self.listing(&arguments)))
+    }
+
     /// The rows that a command of `rabbitmqctl` lists; starts a VM of its own.
-    pub fn rows(&self, arguments: &[&str]) -> Result<Vec<serde_json::Map<String, serde_json::Value>>, Stop> {
-        let arguments = [&["-q", "--formatter", "json"], arguments].concat();
-        let text = run(self.seen, &ctl(self.node, &arguments))?;
+    pub fn rows(&self, arguments: &[&str]) -> Result<Vec<Map<String, Value>>, Stop> {
+        let text = run(self.seen, &self.listing(arguments))?;
         let rows = serde_json::from_str(&text);
         rows.map_err(|e| Stop::Fail(Failure::new(format!("`rabbitmqctl {}` answered no list: {e}", arguments.join(" ")))))
     }
 }
 
+/// What exports do not list and a task must know of: adds it to the definitions, and says which look told.
+pub type Complete = Box<dyn Fn(&mut Definitions, &Look<'_, '_>) -> Result<Option<Probe>, Stop> + Send + Sync>;
+
 /// A task about objects, ready to look and decide.
 pub struct Objects {
     node: Option<String>,
+    complete: Option<Complete>,
     wish: Wish,
 }
 
 impl Objects {
     /// The action of a module with [`args!`].
     pub fn action(args: &Args, wish: Wish) -> Result<Box<dyn Action>, ArgError> {
+        Ok(Box::new(Objects::new(args, None, wish)?))
+    }
+
+    /// The same for objects that an export may leave out.
+    pub fn completed(args: &Args, complete: Complete, wish: Wish) -> Result<Box<dyn Action>, ArgError> {
+        Ok(Box::new(Objects::new(args, Some(complete), wish)?))
+    }
+
+    fn new(args: &Args, complete: Option<Complete>, wish: Wish) -> Result<Objects, ArgError> {
         let refused = ["login_user", "login_password", "login_host", "login_port", "login_protocol"];
         let certificates = ["ca_cert", "client_cert", "client_key"];
         if let Some(name) = refused.into_iter().chain(certificates).find(|name| args.given(name)) {
@@ -79,7 +116,7 @@ impl Objects {
         }
         // `rabbit` is what Ansible's modules have by default: the host's own node.
         let node = args.str("node").filter(|n| *n != "rabbit").map(str::to_owned);
-        Ok(Box::new(Objects { node, wish }))
+        Ok(Objects { node, complete, wish })
     }
 
     fn export(&self) -> Probe {
@@ -119,9 +156,13 @@ impl Action for Objects {
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
-        let now = self.now(seen)?;
-        let mut wanted = now.clone();
+        let mut now = self.now(seen)?;
         let look = Look { seen, node: self.node.as_deref() };
+        let told = match &self.complete {
+            Some(complete) => complete(&mut now, &look)?,
+            None => None,
+        };
+        let mut wanted = now.clone();
         let report = (self.wish)(&mut wanted, &look)?;
         let differences = Differences::between(&now, &wanted);
         if differences.is_empty() {
@@ -132,7 +173,10 @@ impl Action for Objects {
         let change = Change::new(differences.deltas, ops, report)
             .undo(Undo::Ops(back))
             .foretells(self.export(), answer(&wanted));
-        Ok(Decision::Change(change))
+        Ok(Decision::Change(match told {
+            Some(probe) => change.foretells(probe, Observation::Unknown("an earlier task changes it".to_owned())),
+            None => change,
+        }))
     }
 
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
@@ -145,6 +189,10 @@ impl Action for Objects {
     }
 
     fn together(&self, seen: &Seen<'_>, changes: &[&Change]) -> Option<Vec<Op>> {
+        // What exports do not list is not foretold.
+        if changes.iter().any(|change| change.foretold.len() != 1) {
+            return None;
+        }
         let last = changes.last()?;
         let now = self.now(seen).ok()?;
         let (_, after) = last.foretold.iter().find(|(probe, _)| *probe == self.export())?;

@@ -58,7 +58,12 @@ impl Differences {
         let mut differs = false;
         for name in names {
             let (old, new) = (before.get(name), after.get(name));
-            if old.map(canonical) == new.map(canonical) {
+            let none = json!({});
+            let full = |v: Option<&Value>| match name.as_str() {
+                "limits" => Some(canonical(v.unwrap_or(&none))),
+                _ => v.map(canonical),
+            };
+            if full(old) == full(new) {
                 continue;
             }
             differs = true;
