@@ -7,6 +7,7 @@ pub mod cli;
 pub mod health;
 pub mod conf;
 pub mod cluster;
+pub mod definitions;
 pub mod version;
 
 pub use version::Version;
