@@ -6,7 +6,6 @@
 /// `$`, backquotes and backslashes are expanded (rabbitmq-server#66): permissions and patterns are full of them. So the
 /// tool itself is run, as the broker's user, from a directory that user may read (the VM loads code relative to it).
 /// Elixir wants a UTF-8 locale.
-pub(super) const SCRIPT: &str = r#"tool=$1
 pub const SCRIPT: &str = r#"tool=$1
 shift
 LC_ALL=C.UTF-8
