@@ -1,6 +1,6 @@
 //! `apply`, `diff`, `verify`, `run`, `facts`: from options to a run and its exit status.
 
-use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Work};
+use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Via, Work};
 use crate::commands::config::Config;
 use crate::commands::{Session, extra_vars};
 use crate::diagnostic::{Code, Diagnostic};
@@ -168,7 +168,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             connect_timeout_s: options.connection.connect_timeout_s,
             persist_s: options.connection.persist_s,
             accept_any_host_key: options.connection.accept_any_host_key,
-            local: false,
+            local: options.connection.via == Via::Local,
         },
         playbooks: paths,
         seed,

@@ -464,13 +464,17 @@ async fn converse(
             message: "nobody knows how to reach this host".to_owned(),
             said: String::new(),
             help: None,
+            origin: None,
         });
     };
     let connected = match peer {
         Some(peer) => peer,
         None => {
             let start = Instant::now();
-            let made = connector.connect(target).await?;
+            let made = connector.connect(target).await.map_err(|mut error| {
+                error.origin.clone_from(&target.origin);
+                error
+            })?;
             *connect_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
             peer.insert(made)
         }

@@ -579,6 +579,12 @@ impl Prepare for Context<'_> {
         self.environment.clone()
     }
 
+    fn salt(&self, of: &str) -> [u8; 4] {
+        use sha2::Digest as _;
+        let digest = sha2::Sha256::digest(format!("{}\0{of}", self.evaluation.shared().options.mask_key));
+        [digest[0], digest[1], digest[2], digest[3]]
+    }
+
     fn variable(&self, name: &str) -> Result<Option<Value>, ArgError> {
         match self.evaluation.scope.lookup(name) {
             crate::template::Found::Missing | crate::template::Found::Scope(_) => Ok(None),

@@ -1,5 +1,6 @@
 //! PURE. The dry run's memory of what earlier tasks would have done: predicted effects of ops laid over what was
-//! seen. Derived from the ops alone, never written by modules, never used to apply.
+//! seen. Derived from the ops; what ops alone do not tell (objects of a broker) modules foretell. Never used to apply,
+//! but for the items of a loop that act together: each is decided on what the ones before it foretold.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -15,6 +16,8 @@ pub struct Overlay {
     files: BTreeMap<String, Option<File>>,
     /// Commands that would have run, in order, with what they may have changed and the task that runs them.
     ran: Vec<(Effect, String)>,
+    /// What modules foretold (`Change::foretold`), each with how many commands had run by then.
+    foretold: BTreeMap<Probe, (Observation, usize)>,
     units: Units,
 }
 
@@ -38,7 +41,15 @@ struct PartialStat {
 
 impl Overlay {
     pub fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.ran.is_empty()
+        self.files.is_empty() && self.ran.is_empty() && self.foretold.is_empty()
+    }
+
+    /// Takes note of what looks would see after a task.
+    pub fn foretell(&mut self, foretold: &[(Probe, Observation)]) {
+        for (probe, observation) in foretold {
+            let told = (observation.clone(), self.ran.len());
+            self.foretold.insert(probe.clone(), told);
+        }
     }
 
     /// Takes note of ops that `task` would run.
@@ -135,6 +146,9 @@ impl Overlay {
         if self.is_empty() {
             return seen;
         }
+        if let Some((observation, since)) = self.foretold.get(probe) {
+            return self.doubt(probe, observation.clone(), *since);
+        }
         let path = match probe {
             Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => Some(path.as_str()),
             _ => None,
@@ -167,19 +181,19 @@ impl Overlay {
                 }
                 list.sort();
             }
-            return self.doubt(probe, Observation::List(list));
+            return self.doubt(probe, Observation::List(list), 0);
         }
-        self.doubt(probe, seen)
+        self.doubt(probe, seen, 0)
     }
 
-    /// What commands that would have run leave of an answer.
-    fn doubt(&self, probe: &Probe, seen: Observation) -> Observation {
+    /// What commands that would have run, all but the first `since`, leave of an answer.
+    fn doubt(&self, probe: &Probe, seen: Observation, since: usize) -> Observation {
         // Facts are what the play knows of the host, not what a command may be about to change.
         if matches!(probe, Probe::Facts) {
             return seen;
         }
         let text = || serde_json::to_string(probe).unwrap_or_default();
-        for (effect, task) in &self.ran {
+        for (effect, task) in &self.ran[since..] {
             let touched = match effect {
                 Effect::Nothing => false,
                 Effect::Anything => true,

@@ -884,6 +884,17 @@ fn vars_file(
     ))
 }
 
+/// Where the address and the user of a host were written, in words.
+fn origin(address: Option<String>, user: Option<String>) -> Option<String> {
+    match (address, user) {
+        (Some(address), Some(user)) if address == user => Some(format!("address and user come from {address}")),
+        (Some(address), Some(user)) => Some(format!("the address comes from {address}, the user from {user}")),
+        (Some(address), None) => Some(format!("the address comes from {address}")),
+        (None, Some(user)) => Some(format!("the user comes from {user}")),
+        (None, None) => None,
+    }
+}
+
 /// How to reach a host: variables, then keywords, then options, then ssh_config.
 fn target(run: &Run, host: &str, evaluation: &Evaluation<'_>) -> Result<Target, Vec<Diagnostic>> {
     let mut troubles = Vec::new();
@@ -962,8 +973,17 @@ fn target(run: &Run, host: &str, evaluation: &Evaluation<'_>) -> Result<Target, 
             name: host.to_owned(),
             connection: Connection::Local,
             connect_timeout_s,
+            origin: None,
         });
     }
+    let place = |names: &[&str]| {
+        let span = names.iter().find_map(|name| spans.get(*name))?;
+        run.shared.sources.locate(*span).map(|location| location.to_string())
+    };
+    let origin = origin(
+        place(&["ansible_ssh_host", "ansible_host"]),
+        place(&["ansible_ssh_user", "ansible_user"]),
+    );
     let mut args = if vars.common_args.is_empty() {
         run.reach.common_args.clone()
     } else {
@@ -985,5 +1005,6 @@ fn target(run: &Run, host: &str, evaluation: &Evaluation<'_>) -> Result<Target, 
         name: host.to_owned(),
         connection: Connection::Ssh(ssh),
         connect_timeout_s,
+        origin,
     })
 }

@@ -16,9 +16,11 @@ mod cpu_affinity;
 mod cpu_online;
 mod debian;
 pub mod disk;
+mod erlang_cookie;
 mod file;
 mod file_attributes;
 mod file_content;
+mod hostname;
 mod io_scheduler;
 mod ionice;
 pub mod knob;
@@ -27,6 +29,21 @@ mod lineinfile;
 mod package;
 mod ping;
 mod python_regex;
+mod rabbitmq;
+mod rabbitmq_binding;
+mod rabbitmq_cli;
+mod rabbitmq_cluster;
+mod rabbitmq_definitions;
+mod rabbitmq_exchange;
+mod rabbitmq_limits;
+mod rabbitmq_node;
+mod rabbitmq_parameter;
+mod rabbitmq_permissions;
+mod rabbitmq_policy;
+mod rabbitmq_queue;
+mod rabbitmq_upgrade;
+mod rabbitmq_user;
+mod rabbitmq_vhost;
 mod registry;
 mod seen;
 mod service;
@@ -46,7 +63,7 @@ pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{HEADINGS, REGISTRY, find};
 pub use seen::{Seen, Stop};
 
-use crate::host::{Delta, Layer, Op, Outcome, Probe, Undo};
+use crate::host::{Delta, Layer, Observation, Op, Outcome, Probe, Undo};
 use serde_json::{Map, Value};
 
 /// Everything there is to know about a module without running it.
@@ -188,6 +205,11 @@ pub trait Prepare {
     fn check_mode(&self) -> bool;
     /// `environment:` of the task, for commands.
     fn environment(&self) -> std::collections::BTreeMap<String, String>;
+    /// Four bytes that nobody can foresee, the same in a run for the same text: the salt of a password.
+    fn salt(&self, of: &str) -> [u8; 4] {
+        let _ = of;
+        [0x5e, 0xed, 0x5a, 0x17]
+    }
     /// A variable of the host, for modules that look at facts (`package` → `ansible_pkg_mgr`).
     fn variable(&self, name: &str) -> Result<Option<Value>, ArgError>;
 }
@@ -206,6 +228,20 @@ pub trait Action: Send + Sync {
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
         let _ = outcomes;
         Ok(change.report.clone())
+    }
+
+    /// The ops that make all these changes at once. Each was decided on what the one before foretold, the first on
+    /// `seen`. `None`: the items of a loop look and act one after the other.
+    fn together(&self, seen: &Seen<'_>, changes: &[&Change]) -> Option<Vec<Op>> {
+        let _ = (seen, changes);
+        None
+    }
+
+    /// What this task is about, if other hosts share it: of those that do and whose tasks say the same, one looks and
+    /// acts, and the others take over what came of it. May ask for looks, but only for such as cost nothing.
+    fn shared(&self, seen: &Seen<'_>) -> Result<Option<Shared>, Stop> {
+        let _ = seen;
+        Ok(None)
     }
 }
 
@@ -230,6 +266,18 @@ pub struct Change {
     pub settle: Settle,
     /// What the task reports; `false` for ops that wait or read.
     pub changed: bool,
+    /// What these looks will see when it is done, where ops alone do not tell: for a dry run, and for the items of a
+    /// loop that act together. Never used to report.
+    pub foretold: Vec<(Probe, Observation)>,
+}
+
+/// What hosts have in common: a change to it is made by one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared {
+    /// Equal for all that share it (the nodes of a cluster).
+    pub what: String,
+    /// Which part of it this host is; if two hosts are the same part, they share nothing.
+    pub part: String,
 }
 
 /// How it is known that a change took.
@@ -253,6 +301,8 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// New `ansible_facts`.
     pub facts: Map<String, Value>,
+    /// The values are secret: the task is told as with `no_log`, and so is what is made of its result.
+    pub secret: bool,
     /// Not run, and why (`creates` exists...): Ansible's `skipped`.
     pub skipped: Option<String>,
     /// Of [`Action::finish`]: whether something changed, where only the outcome tells (`apt-get update`). Wins over
@@ -320,7 +370,13 @@ impl Change {
             report,
             settle: Settle::LookAgain,
             changed: true,
+            foretold: Vec::new(),
         }
+    }
+    #[must_use]
+    pub fn foretells(mut self, probe: Probe, observation: Observation) -> Self {
+        self.foretold.push((probe, observation));
+        self
     }
     #[must_use]
     pub fn undo(mut self, undo: Undo) -> Self {

@@ -129,6 +129,7 @@ impl HostRun {
                 let quiet = self.says_unchanged(run, &change);
                 if !quiet {
                     self.overlay.apply(&change.ops, &self.label(&run.task));
+                    self.overlay.foretell(&change.foretold);
                 }
                 Work::Item(Box::new(result::predicted(change)))
             }

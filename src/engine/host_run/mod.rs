@@ -25,7 +25,7 @@ use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Taint, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Stored, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
 use crate::language::{Node, Task};
@@ -80,9 +80,9 @@ pub struct World<'a> {
 /// A `run_once` task's outcome for the hosts that did not run it.
 #[derive(Clone, Debug)]
 pub struct Once {
-    pub register: Option<Arc<Value>>,
+    pub register: Option<Stored>,
     pub facts: Option<Arc<Value>>,
-    pub values: HashMap<String, Arc<Value>>,
+    pub values: HashMap<String, Stored>,
     pub failed: bool,
     /// `no_log`.
     pub secret: bool,
@@ -449,16 +449,17 @@ fn lost_outcome(error: Option<&CallError>) -> ItemOutcome {
     let mut outcome = ItemOutcome::failed(failure);
     if let Some(failed) = &mut outcome.failure {
         failed.code = Code::LOST.0.to_owned();
-        failed.notes.extend(error.iter().flat_map(|e| said(&e.said)));
+        failed.notes.extend(error.iter().flat_map(|e| said("ssh", &e.said)));
     }
     outcome
 }
 
-fn said(text: &str) -> Vec<String> {
+/// The words of `who` (ssh, or what ran), for the notes of a failure.
+fn said(who: &str, text: &str) -> Vec<String> {
     text.lines()
         .filter(|l| !l.trim().is_empty())
         .take(5)
-        .map(|l| format!("said: {l}"))
+        .map(|l| format!("{who} said: {l}"))
         .collect()
 }
 
