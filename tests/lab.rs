@@ -29,6 +29,8 @@ mod lifecycle;
 mod nodes;
 #[path = "lab/outages.rs"]
 mod outages;
+#[path = "lab/rolling.rs"]
+mod rolling;
 #[path = "lab/site.rs"]
 mod site;
 #[path = "lab/warm.rs"]
@@ -82,6 +84,8 @@ fn main() -> ExitCode {
         becoming::each_way,
         becoming::within_a_play,
         site::on_trixie,
+        rolling::changes_and_restarts_lose_nothing,
+        rolling::a_node_dies_at_the_worst_moment,
         demo::from_nothing_and_again,
         site::on_bookworm,
     ];

@@ -42,6 +42,7 @@ mod rabbitmq_permissions;
 mod rabbitmq_policy;
 mod rabbitmq_queue;
 mod rabbitmq_upgrade;
+mod rabbitmq_upgrade_guard;
 mod rabbitmq_user;
 mod rabbitmq_vhost;
 mod registry;

@@ -30,6 +30,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::rabbitmq_cluster::SPEC,
     &super::rabbitmq_node::SPEC,
     &super::rabbitmq_upgrade::SPEC,
+    &super::rabbitmq_upgrade_guard::SPEC,
     &super::erlang_cookie::SPEC,
     // objects of RabbitMQ
     &super::rabbitmq_user::SPEC,

@@ -2,10 +2,9 @@
 //! and the commands between.
 
 use super::cli;
+use super::cluster::ClusterStatus;
 use crate::host::{Exec, ExecResult, Op, Probe};
-use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Seconds for a look: a VM start a node that is asked, and on a busy host each takes seconds.
 const LOOK_LIMIT_S: u32 = 120;
@@ -128,26 +127,7 @@ pub struct View {
     pub own: String,
     /// The node that answered.
     pub from: String,
-    pub status: Status,
-}
-
-/// What `rabbitmqctl cluster_status --formatter json` says, of 3.10 to 4.x; what is not here is not looked at.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct Status {
-    #[serde(default)]
-    pub disk_nodes: Vec<String>,
-    #[serde(default)]
-    pub ram_nodes: Vec<String>,
-    #[serde(default)]
-    pub running_nodes: Vec<String>,
-    /// By node, the nodes it lost sight of.
-    #[serde(default)]
-    pub partitions: BTreeMap<String, Value>,
-    #[serde(default)]
-    pub alarms: Vec<Value>,
-    /// By node: `not under maintenance`, or another state.
-    #[serde(default)]
-    pub maintenance_status: BTreeMap<String, String>,
+    pub status: ClusterStatus,
 }
 
 /// What came of a look at the cluster.
@@ -179,25 +159,11 @@ impl View {
     fn parse(text: &str) -> Option<View> {
         let (own, rest) = text.split_once('\n')?;
         let (from, json) = rest.split_once('\n')?;
-        let status: Status = serde_json::from_str(json.trim()).ok()?;
-        (!status.disk_nodes.is_empty()).then(|| View {
+        Some(View {
             own: own.to_owned(),
             from: from.to_owned(),
-            status,
+            status: ClusterStatus::parse(json)?,
         })
-    }
-
-    /// All members, those that are down too, sorted.
-    pub fn members(&self) -> Vec<&str> {
-        let all = self.status.disk_nodes.iter().chain(&self.status.ram_nodes);
-        let mut all: Vec<&str> = all.map(String::as_str).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    pub fn runs(&self, node: &str) -> bool {
-        self.status.running_nodes.iter().any(|n| n == node)
     }
 
     /// Whether the node is in maintenance mode.
@@ -211,7 +177,7 @@ impl View {
     pub fn node_of(&self, host: &str) -> Option<&str> {
         let short = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
         let of = |node: &&str| node.split_once('@').map_or("", |(_, host)| host).to_owned();
-        let members = self.members();
+        let members = self.status.members();
         let exact = members.iter().find(|node| of(node) == host);
         exact
             .or_else(|| members.iter().find(|node| short(&of(node)) == short(host)))
@@ -242,8 +208,12 @@ pub fn said(answer: &ExecResult) -> String {
         .map(str::trim)
         .filter(|l| !l.is_empty() && *l != "Error:")
         .take_while(|l| !l.starts_with("Most common reasons"))
-        .take(3)
         .collect();
+    // What is wrong, where it is among what is right (`check_port_connectivity`).
+    let wrong = lines.iter().filter(|l| l.starts_with("Error connecting"));
+    let wrong: Vec<&str> = wrong.copied().collect();
+    let mut lines = if wrong.is_empty() { lines } else { wrong };
+    lines.truncate(3);
     if lines.is_empty() {
         return format!("exit status {}", answer.rc);
     }
