@@ -8,6 +8,7 @@
 
 mod apt;
 mod args;
+mod broker_file;
 mod check;
 mod command;
 mod control;
@@ -27,6 +28,7 @@ mod lineinfile;
 mod package;
 mod ping;
 mod python_regex;
+mod rabbitmq_conf;
 mod registry;
 mod seen;
 mod service;

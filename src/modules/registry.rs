@@ -32,6 +32,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::wait_for::SPEC,
     &super::setup::SPEC,
     &super::ping::SPEC,
+    // RabbitMQ
+    &super::rabbitmq_conf::SPEC,
     // control
     &super::control::DEBUG,
     &super::control::ASSERT,
@@ -48,6 +50,7 @@ pub static HEADINGS: &[(&str, &str)] = &[
     ("template", "Files"),
     ("package", "Packages and services"),
     ("check", "Commands and checks"),
+    ("rabbitmq_conf", "RabbitMQ"),
     ("debug", "Control of the play"),
 ];
 
