@@ -8,7 +8,7 @@ use base64::Engine as _;
 
 /// Everything both evaluations begin with: the schemas of all plugins, and `Read`, which takes a list of files through the
 /// node's own reader and schema.
-const READ: &str = r#"Ctx = rabbit_prelaunch:get_context(),
+pub const READ: &str = r#"Ctx = rabbit_prelaunch:get_context(),
 Schemas = lists:append([filelib:wildcard(D ++ "/*/priv/schema/*.schema") || D <- string:lexemes(maps:get(plugins_path, Ctx), ":")]),
 Schema = cuttlefish_schema:files(lists:sort(Schemas)),
 Say = fun(Es) -> [unicode:characters_to_binary(io_lib:format("~ts", [try cuttlefish_error:xlate(X) catch _:_ -> io_lib:format("~0tp", [X]) end])) || {error, X} <- Es] end,
