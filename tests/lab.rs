@@ -17,6 +17,8 @@ mod bare;
 mod becoming;
 #[path = "lab/booted.rs"]
 mod booted;
+#[path = "lab/conf.rs"]
+mod conf;
 #[path = "lab/demo.rs"]
 mod demo;
 #[path = "lab/desk.rs"]
@@ -83,11 +85,13 @@ fn main() -> ExitCode {
         nodes::host_keys_are_strict,
         becoming::each_way,
         becoming::within_a_play,
+        conf::on_trixie,
         site::on_trixie,
         rolling::changes_and_restarts_lose_nothing,
         rolling::a_node_dies_at_the_worst_moment,
         demo::from_nothing_and_again,
         site::on_bookworm,
+        conf::on_bookworm,
     ];
     let conclusion = libtest_mimic::run(&arguments, tests);
     booted::take_down();

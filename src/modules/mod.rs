@@ -8,6 +8,7 @@
 
 mod apt;
 mod args;
+mod broker_file;
 mod check;
 mod command;
 mod control;
@@ -45,6 +46,7 @@ mod rabbitmq_upgrade;
 mod rabbitmq_upgrade_guard;
 mod rabbitmq_user;
 mod rabbitmq_vhost;
+mod rabbitmq_conf;
 mod registry;
 mod seen;
 mod service;

@@ -55,6 +55,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::wait_for::SPEC,
     &super::setup::SPEC,
     &super::ping::SPEC,
+    // RabbitMQ
+    &super::rabbitmq_conf::SPEC,
     // control
     &super::control::DEBUG,
     &super::control::ASSERT,
@@ -73,6 +75,7 @@ pub static HEADINGS: &[(&str, &str)] = &[
     ("rabbitmq_cluster", "RabbitMQ"),
     ("rabbitmq_user", "Objects of RabbitMQ"),
     ("check", "Commands and checks"),
+    ("rabbitmq_conf", "RabbitMQ"),
     ("debug", "Control of the play"),
 ];
 
