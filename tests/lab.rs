@@ -17,6 +17,8 @@ mod bare;
 mod becoming;
 #[path = "lab/booted.rs"]
 mod booted;
+#[path = "lab/cluster.rs"]
+mod cluster;
 #[path = "lab/demo.rs"]
 mod demo;
 #[path = "lab/desk.rs"]
@@ -82,8 +84,11 @@ fn main() -> ExitCode {
         becoming::each_way,
         becoming::within_a_play,
         site::on_trixie,
+        cluster::begun_grown_and_mended,
+        cluster::a_cookie_of_its_own,
         demo::from_nothing_and_again,
         site::on_bookworm,
+        cluster::on_3_10,
     ];
     let conclusion = libtest_mimic::run(&arguments, tests);
     booted::take_down();
