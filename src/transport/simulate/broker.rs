@@ -27,13 +27,7 @@ fn members(host: &FakeHost) -> Vec<String> {
 pub fn start(host: &mut FakeHost) {
     let own = name(host);
     if !host.files.contains_key(COOKIE) {
-        let cookie = Node {
-            mode: 0o400,
-            owner: "rabbitmq".to_owned(),
-            group: "rabbitmq".to_owned(),
-            ..Node::file("SIMULATEDSIMULATEDSIMULATED")
-        };
-        host.put(COOKIE, cookie);
+        cookie(host, COOKIE);
     }
     if members(host).is_empty() {
         host.put(cluster::DATA, Node::directory());
@@ -41,6 +35,17 @@ pub fn start(host: &mut FakeHost) {
         host.put(&data, Node::directory());
         remember(host, &[own]);
     }
+}
+
+/// A new cookie.
+pub fn cookie(host: &mut FakeHost, path: &str) {
+    let cookie = Node {
+        mode: 0o400,
+        owner: "rabbitmq".to_owned(),
+        group: "rabbitmq".to_owned(),
+        ..Node::file("SIMULATEDSIMULATEDSIMULATED")
+    };
+    host.put(path, cookie);
 }
 
 fn remember(host: &mut FakeHost, members: &[String]) {
