@@ -15,6 +15,7 @@ mod control;
 mod copy;
 mod cpu_affinity;
 mod cpu_online;
+mod deb822_repository;
 mod debian;
 pub mod disk;
 mod erlang_cookie;

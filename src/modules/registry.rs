@@ -24,6 +24,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     // packages and services
     &super::package::SPEC,
     &super::apt::SPEC,
+    &super::deb822_repository::SPEC,
     &super::service::SPEC,
     &super::systemd::SPEC,
     // RabbitMQ
