@@ -1,7 +1,9 @@
 //! `rabbitmq_binding`.
 
 use super::rabbitmq::{Look, Objects, STATE, VHOST, args, need_vhost};
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, Stop, no_guess};
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, Stop, no_guess,
+};
 use crate::rabbitmq::definitions::{Definitions, Kind, Properties, canonical};
 use serde_json::Value;
 
@@ -13,8 +15,12 @@ pub static SPEC: ModuleSpec = ModuleSpec {
 A binding is its source, destination, routing key and arguments: one that differs in any is another. It works through the node's own \
 tools.",
     args: args![
-        ArgSpec::new("name", ArgKind::Str, "The source, an exchange.").required().aliases(&["src", "source"]),
-        ArgSpec::new("destination", ArgKind::Str, "The destination.").required().aliases(&["dst", "dest"]),
+        ArgSpec::new("name", ArgKind::Str, "The source, an exchange.")
+            .required()
+            .aliases(&["src", "source"]),
+        ArgSpec::new("destination", ArgKind::Str, "The destination.")
+            .required()
+            .aliases(&["dst", "dest"]),
         ArgSpec::new("destination_type", ArgKind::Str, "What the destination is.")
             .required()
             .aliases(&["type", "dest_type"])
@@ -26,7 +32,11 @@ tools.",
     ],
     free_form: None,
     open: false,
-    returns: &[("name", "The source"), ("destination", "The destination"), ("state", "`present` or `absent`")],
+    returns: &[
+        ("name", "The source"),
+        ("destination", "The destination"),
+        ("state", "`present` or `absent`"),
+    ],
     examples: "\
 - rabbitmq_binding: {source: events, destination: orders, type: queue, routing_key: 'order.*', vhost: shop}
 ",
@@ -40,7 +50,10 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let vhost = args.need("vhost")?.to_owned();
     let source = args.need("name")?.to_owned();
     if source.is_empty() {
-        return Err(ArgError::new("name", "the default exchange is bound to every queue by itself"));
+        return Err(ArgError::new(
+            "name",
+            "the default exchange is bound to every queue by itself",
+        ));
     }
     let words = [
         vhost.clone(),
@@ -82,7 +95,9 @@ fn need(all: &Definitions, look: &Look<'_, '_>, kind: Kind, vhost: &str, name: &
         return Ok(());
     }
     let what = if kind == Kind::Queue { "queue" } else { "exchange" };
-    Err(Failure::new(format!("{what} `{name}` does not exist in vhost `{vhost}`"))
-        .help(format!("declare it first, with `rabbitmq_{what}`"))
-        .into())
+    Err(
+        Failure::new(format!("{what} `{name}` does not exist in vhost `{vhost}`"))
+            .help(format!("declare it first, with `rabbitmq_{what}`"))
+            .into(),
+    )
 }

@@ -60,10 +60,17 @@ fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
         (None, Some(src)) => {
             let (path, bytes) = context.file(src)?;
             let value: Result<Map<String, Value>, _> = serde_json::from_slice(&bytes);
-            ("src", value.map_err(|e| ArgError::new("src", format!("`{path}` is not a JSON object: {e}")))?)
+            (
+                "src",
+                value.map_err(|e| ArgError::new("src", format!("`{path}` is not a JSON object: {e}")))?,
+            )
         }
         (Some(_), Some(_)) => return Err(ArgError::new("src", "`definitions` and `src` exclude each other")),
-        (None, None) => return Err(ArgError::task("module `rabbitmq_definitions` needs the argument `definitions`").help("or `src`")),
+        (None, None) => {
+            return Err(
+                ArgError::task("module `rabbitmq_definitions` needs the argument `definitions`").help("or `src`"),
+            );
+        }
     };
     let mut wanted = Definitions::from_map(&map).map_err(|e| ArgError::new(arg, e))?;
     let passwords = take_passwords(&mut wanted);
@@ -129,7 +136,11 @@ fn take_passwords(wanted: &mut Definitions) -> BTreeMap<String, String> {
 }
 
 fn login(now: Option<&Properties>, password: &str, salt: [u8; 4]) -> Vec<(String, Value)> {
-    let text = |name: &str| now.and_then(|p| p.get(name)).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        now.and_then(|p| p.get(name))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let algorithm = Algorithm::parse(text("hashing_algorithm"));
     if algorithm.is_some_and(|a| matches(a, text("password_hash"), password)) {
         return Vec::new();

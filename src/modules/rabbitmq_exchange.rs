@@ -49,7 +49,10 @@ export does not list, costs a second look.",
 fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let name = args.need("name")?;
     if name.is_empty() || name.starts_with("amq.") {
-        return Err(ArgError::new("name", format!("`{name}` is one of the broker's own exchanges")));
+        return Err(ArgError::new(
+            "name",
+            format!("`{name}` is one of the broker's own exchanges"),
+        ));
     }
     let arguments = args.dict("arguments").cloned().unwrap_or_default();
     let wanted = Properties::from_iter([

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 const DIFFERS: &str = "As with community.rabbitmq, -1 is no limit, and a limit that is not given is taken away.";
 
-const CONNECTIONS: ArgSpec = ArgSpec::new("max_connections", ArgKind::Int, "Most connections; -1: any number.").default("-1");
+const CONNECTIONS: ArgSpec =
+    ArgSpec::new("max_connections", ArgKind::Int, "Most connections; -1: any number.").default("-1");
 
 pub static USER: ModuleSpec = ModuleSpec {
     name: "rabbitmq_user_limits",
@@ -15,7 +16,9 @@ pub static USER: ModuleSpec = ModuleSpec {
     summary: "Limits of a user: connections, channels",
     description: DIFFERS,
     args: args![
-        ArgSpec::new("user", ArgKind::Str, "Name.").required().aliases(&["username", "name"]),
+        ArgSpec::new("user", ArgKind::Str, "Name.")
+            .required()
+            .aliases(&["username", "name"]),
         CONNECTIONS,
         ArgSpec::new("max_channels", ArgKind::Int, "Most channels; -1: any number.").default("-1"),
         STATE,
@@ -50,14 +53,18 @@ pub static VHOST: ModuleSpec = ModuleSpec {
 };
 
 fn limits(args: &Args, names: [&str; 2]) -> Properties {
-    let given = names.into_iter().filter_map(|name| Some((name.replace('_', "-"), args.int(name)?)));
+    let given = names
+        .into_iter()
+        .filter_map(|name| Some((name.replace('_', "-"), args.int(name)?)));
     let set = given.filter(|(_, limit)| *limit >= 0 && args.str("state") != Some("absent"));
     set.map(|(name, limit)| (name, json!(limit))).collect()
 }
 
 fn prepare_user(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let user = args.need("user")?.to_owned();
-    let report = Report::new().with("user", user.as_str()).with("state", args.need("state")?);
+    let report = Report::new()
+        .with("user", user.as_str())
+        .with("state", args.need("state")?);
     let wanted = Value::Object(limits(args, ["max_connections", "max_channels"]));
     Objects::action(
         args,
@@ -66,7 +73,11 @@ fn prepare_user(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgErro
             // A user who does not exist has no limits.
             if !none || all.has(Kind::User, &[&user]) {
                 need_user(all, &user)?;
-                all.set(Kind::User, &[&user], Properties::from_iter([("limits".to_owned(), wanted.clone())]));
+                all.set(
+                    Kind::User,
+                    &[&user],
+                    Properties::from_iter([("limits".to_owned(), wanted.clone())]),
+                );
             }
             Ok(report.clone())
         }),
@@ -75,7 +86,9 @@ fn prepare_user(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgErro
 
 fn prepare_vhost(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let vhost = args.need("vhost")?.to_owned();
-    let report = Report::new().with("vhost", vhost.as_str()).with("state", args.need("state")?);
+    let report = Report::new()
+        .with("vhost", vhost.as_str())
+        .with("state", args.need("state")?);
     let wanted = limits(args, ["max_connections", "max_queues"]);
     Objects::action(
         args,

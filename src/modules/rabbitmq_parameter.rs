@@ -5,7 +5,11 @@ use super::{Action, ArgError, ArgKind, ArgSpec, Args, Kind as ModuleKind, Module
 use crate::rabbitmq::definitions::{Kind, Properties};
 use serde_json::Value;
 
-const VALUE: ArgSpec = ArgSpec::new("value", ArgKind::Raw, "Value, as text of JSON or as it is; needed unless `absent`.");
+const VALUE: ArgSpec = ArgSpec::new(
+    "value",
+    ArgKind::Raw,
+    "Value, as text of JSON or as it is; needed unless `absent`.",
+);
 const DIFFERS: &str = "\
 A value that is text is read as JSON, as with community.rabbitmq; a mapping or list can be written as such. Passwords in URIs are masked \
 in what is shown.";
@@ -16,7 +20,12 @@ pub static PARAMETER: ModuleSpec = ModuleSpec {
     summary: "Runtime parameters of RabbitMQ: shovels, federation upstreams",
     description: DIFFERS,
     args: args![
-        ArgSpec::new("component", ArgKind::Str, "What it is a parameter of, such as `federation-upstream`.").required(),
+        ArgSpec::new(
+            "component",
+            ArgKind::Str,
+            "What it is a parameter of, such as `federation-upstream`."
+        )
+        .required(),
         ArgSpec::new("name", ArgKind::Str, "Name.").required(),
         VALUE,
         VHOST,
@@ -24,7 +33,12 @@ pub static PARAMETER: ModuleSpec = ModuleSpec {
     ],
     free_form: None,
     open: false,
-    returns: &[("component", "The component"), ("name", "The name"), ("vhost", "The virtual host"), ("state", "`present` or `absent`")],
+    returns: &[
+        ("component", "The component"),
+        ("name", "The name"),
+        ("vhost", "The virtual host"),
+        ("state", "`present` or `absent`"),
+    ],
     examples: "\
 - rabbitmq_parameter:
     component: federation-upstream
@@ -45,7 +59,11 @@ pub static GLOBAL: ModuleSpec = ModuleSpec {
     args: args![ArgSpec::new("name", ArgKind::Str, "Name.").required(), VALUE, STATE],
     free_form: None,
     open: false,
-    returns: &[("name", "The name"), ("value", "The value"), ("state", "`present` or `absent`")],
+    returns: &[
+        ("name", "The name"),
+        ("value", "The value"),
+        ("state", "`present` or `absent`"),
+    ],
     examples: "\
 - rabbitmq_global_parameter:
     name: cluster_name
@@ -66,7 +84,10 @@ fn prepare_parameter(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, Ar
         "policy" => Some("rabbitmq_policy"),
         _ => None,
     } {
-        return Err(ArgError::new("component", format!("`{component}` has a module of its own")).help(format!("use `{module}`")));
+        return Err(
+            ArgError::new("component", format!("`{component}` has a module of its own"))
+                .help(format!("use `{module}`")),
+        );
     }
     let report = Report::new()
         .with("component", component.as_str())
@@ -93,7 +114,9 @@ fn prepare_parameter(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, Ar
 fn prepare_global(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let name = args.need("name")?.to_owned();
     let wanted = wanted(args)?;
-    let mut report = Report::new().with("name", name.as_str()).with("state", args.need("state")?);
+    let mut report = Report::new()
+        .with("name", name.as_str())
+        .with("state", args.need("state")?);
     if let Some(value) = wanted.as_ref().and_then(|w| w.get("value")) {
         report = report.with("value", value.clone());
     }
@@ -117,7 +140,8 @@ fn wanted(args: &Args) -> Result<Option<Properties>, ArgError> {
     let value = match args.raw("value") {
         None => return Err(ArgError::new("value", "`value` is needed")),
         Some(Value::String(text)) => serde_json::from_str(text).map_err(|e| {
-            ArgError::new("value", format!("`value` is not JSON: {e}")).help("a string is written with its own quotes: `'\"text\"'`")
+            ArgError::new("value", format!("`value` is not JSON: {e}"))
+                .help("a string is written with its own quotes: `'\"text\"'`")
         })?,
         Some(other) => other.clone(),
     };

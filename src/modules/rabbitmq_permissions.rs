@@ -5,7 +5,9 @@ use super::{Action, ArgError, ArgKind, ArgSpec, Args, Kind as ModuleKind, Module
 use crate::rabbitmq::definitions::{Kind, Properties};
 use serde_json::json;
 
-const USER: ArgSpec = ArgSpec::new("user", ArgKind::Str, "Name of the user.").required().aliases(&["username", "name"]);
+const USER: ArgSpec = ArgSpec::new("user", ArgKind::Str, "Name of the user.")
+    .required()
+    .aliases(&["username", "name"]);
 const WRITE: ArgSpec = ArgSpec::new("write_priv", ArgKind::Str, "Pattern of what it may publish to.").default("^$");
 const READ: ArgSpec = ArgSpec::new("read_priv", ArgKind::Str, "Pattern of what it may consume from.").default("^$");
 
@@ -24,7 +26,11 @@ pub static PERMISSIONS: ModuleSpec = ModuleSpec {
     ],
     free_form: None,
     open: false,
-    returns: &[("user", "The user"), ("vhost", "The virtual host"), ("state", "`present` or `absent`")],
+    returns: &[
+        ("user", "The user"),
+        ("vhost", "The virtual host"),
+        ("state", "`present` or `absent`"),
+    ],
     examples: "\
 - rabbitmq_permissions: {user: app, vhost: shop, configure_priv: '^app', write_priv: '.*', read_priv: '.*'}
 ",
@@ -48,7 +54,12 @@ pub static TOPIC: ModuleSpec = ModuleSpec {
     ],
     free_form: None,
     open: false,
-    returns: &[("user", "The user"), ("vhost", "The virtual host"), ("exchange", "The exchange"), ("state", "`present` or `absent`")],
+    returns: &[
+        ("user", "The user"),
+        ("vhost", "The virtual host"),
+        ("exchange", "The exchange"),
+        ("state", "`present` or `absent`"),
+    ],
     examples: "\
 - rabbitmq_topic_permissions: {user: app, vhost: shop, exchange: amq.topic, write_priv: '^orders', read_priv: '.*'}
 ",
@@ -66,15 +77,27 @@ fn prepare_topic(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
 }
 
 fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
-    let key = kind.keys().iter().map(|name| args.need(name).map(str::to_owned)).collect::<Result<Vec<String>, _>>()?;
+    let key = kind
+        .keys()
+        .iter()
+        .map(|name| args.need(name).map(str::to_owned))
+        .collect::<Result<Vec<String>, _>>()?;
     let absent = args.str("state") == Some("absent");
     let mut report = Report::new().with("state", args.need("state")?);
     for (name, part) in kind.keys().iter().zip(&key) {
         report = report.with(name, part.as_str());
     }
-    let patterns = [("configure", "configure_priv"), ("write", "write_priv"), ("read", "read_priv")];
-    let patterns = patterns.into_iter().filter(|(name, _)| kind == Kind::Permission || *name != "configure");
-    let wanted: Properties = patterns.map(|(name, arg)| (name.to_owned(), json!(args.str(arg)))).collect();
+    let patterns = [
+        ("configure", "configure_priv"),
+        ("write", "write_priv"),
+        ("read", "read_priv"),
+    ];
+    let patterns = patterns
+        .into_iter()
+        .filter(|(name, _)| kind == Kind::Permission || *name != "configure");
+    let wanted: Properties = patterns
+        .map(|(name, arg)| (name.to_owned(), json!(args.str(arg))))
+        .collect();
     Objects::action(
         args,
         Box::new(move |all, _| {

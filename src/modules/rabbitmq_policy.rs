@@ -6,10 +6,23 @@ use crate::rabbitmq::definitions::{Kind, Properties};
 use serde_json::{Value, json};
 
 const NAME: ArgSpec = ArgSpec::new("name", ArgKind::Str, "Name.").required();
-const PATTERN: ArgSpec = ArgSpec::new("pattern", ArgKind::Str, "Pattern of the names it applies to; needed unless `absent`.");
-const PRIORITY: ArgSpec = ArgSpec::new("priority", ArgKind::Int, "Of several that match, the one with the highest applies.").default("0");
-const DEFINITION: ArgSpec = ArgSpec::new("tags", ArgKind::Dict, "The definition: keys and values; needed unless `absent`.")
-    .aliases(&["definition"]);
+const PATTERN: ArgSpec = ArgSpec::new(
+    "pattern",
+    ArgKind::Str,
+    "Pattern of the names it applies to; needed unless `absent`.",
+);
+const PRIORITY: ArgSpec = ArgSpec::new(
+    "priority",
+    ArgKind::Int,
+    "Of several that match, the one with the highest applies.",
+)
+.default("0");
+const DEFINITION: ArgSpec = ArgSpec::new(
+    "tags",
+    ArgKind::Dict,
+    "The definition: keys and values; needed unless `absent`.",
+)
+.aliases(&["definition"]);
 
 pub static POLICY: ModuleSpec = ModuleSpec {
     name: "rabbitmq_policy",
@@ -27,7 +40,14 @@ Unlike community.rabbitmq's: differences, and numbers are compared as numbers.",
         PRIORITY,
         ArgSpec::new("apply_to", ArgKind::Str, "What it applies to.")
             .default("all")
-            .choices(&["all", "exchanges", "queues", "classic_queues", "quorum_queues", "streams"]),
+            .choices(&[
+                "all",
+                "exchanges",
+                "queues",
+                "classic_queues",
+                "quorum_queues",
+                "streams"
+            ]),
         STATE,
     ],
     free_form: None,
@@ -87,7 +107,9 @@ fn prepare_operator(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, Arg
 
 fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
     let (name, vhost) = (args.need("name")?.to_owned(), args.need("vhost")?.to_owned());
-    let report = Report::new().with("name", name.as_str()).with("state", args.need("state")?);
+    let report = Report::new()
+        .with("name", name.as_str())
+        .with("state", args.need("state")?);
     if args.str("state") == Some("absent") {
         return Objects::action(
             args,
@@ -99,7 +121,9 @@ fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
     }
     let definition = args.dict("tags").cloned().unwrap_or_default();
     if definition.is_empty() {
-        return Err(ArgError::new("tags", "a policy needs a definition").help("give `tags`, such as `{max-length: 1000}`"));
+        return Err(
+            ArgError::new("tags", "a policy needs a definition").help("give `tags`, such as `{max-length: 1000}`")
+        );
     }
     let wanted = Properties::from_iter([
         ("pattern".to_owned(), json!(args.need("pattern")?)),

@@ -1,7 +1,9 @@
 //! `rabbitmq_queue`: queues, which are what they were declared as.
 
 use super::rabbitmq::{Look, Objects, STATE, VHOST, args, need_vhost};
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, Stop, no_guess};
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, Stop, no_guess,
+};
 use crate::rabbitmq::definitions::{Definitions, Kind, Properties, same, shown};
 use serde_json::{Value, json};
 
@@ -126,14 +128,20 @@ pub fn conflicts(now: &Properties, wanted: &Properties) -> Vec<String> {
             (old, new) => old.is_none() && new.is_none(),
         };
         if !equal {
-            let word = |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), |v| format!("`{}`", shown(v)));
+            let word =
+                |value: Option<&Value>| value.map_or_else(|| "nothing".to_owned(), |v| format!("`{}`", shown(v)));
             found.push(format!("`{name}` is {}, wanted is {}", word(old), word(new)));
         }
     };
     for (name, new) in wanted.iter().filter(|(name, _)| *name != "arguments") {
         compare(name, now.get(name), Some(new));
     }
-    let arguments = |of: &Properties| of.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default();
+    let arguments = |of: &Properties| {
+        of.get("arguments")
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default()
+    };
     let (old, new) = (arguments(now), arguments(wanted));
     let names = old.keys().filter(|name| !new.contains_key(*name)).chain(new.keys());
     for name in names {
@@ -152,8 +160,17 @@ fn at_stake(kind: Kind, vhost: &str, name: &str, other: &[String], look: &Look<'
     let stake = match kind {
         Kind::Queue => {
             let (row, _) = look.listed(kind, vhost, name)?;
-            let count = |column: &str| row.as_ref().and_then(|r| r.get(column)).and_then(Value::as_u64).unwrap_or(0);
-            format!("with its {} messages, which {} consumers read", count("messages"), count("consumers"))
+            let count = |column: &str| {
+                row.as_ref()
+                    .and_then(|r| r.get(column))
+                    .and_then(Value::as_u64)
+                    .unwrap_or(0)
+            };
+            format!(
+                "with its {} messages, which {} consumers read",
+                count("messages"),
+                count("consumers")
+            )
         }
         _ => "with its bindings, which are made anew".to_owned(),
     };

@@ -1,7 +1,9 @@
 //! `rabbitmq_user`: a user with password, tags and permissions.
 
 use super::rabbitmq::{Objects, STATE, VHOST, args, need_vhost};
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, no_guess, plain};
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, no_guess, plain,
+};
 use crate::rabbitmq::definitions::{Algorithm, Definitions, Kind, Properties, hash, matches};
 use serde_json::{Value, json};
 
@@ -59,15 +61,23 @@ where none was asked for; an empty password means that none is set; `force` is r
 fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let user = args.need("user")?.to_owned();
     if args.bool("force") {
-        return Err(ArgError::new("force", "not supported: `force` deletes the user and makes it anew each time")
-            .help("`update_password: always` sets a password that is not the wanted one"));
+        return Err(ArgError::new(
+            "force",
+            "not supported: `force` deletes the user and makes it anew each time",
+        )
+        .help("`update_password: always` sets a password that is not the wanted one"));
     }
-    let report = Report::new().with("user", user.as_str()).with("state", args.need("state")?);
+    let report = Report::new()
+        .with("user", user.as_str())
+        .with("state", args.need("state")?);
     if args.str("state") == Some("absent") {
-        return Objects::action(args, Box::new(move |all, _| {
-            all.remove(Kind::User, &[&user]);
-            Ok(report.clone())
-        }));
+        return Objects::action(
+            args,
+            Box::new(move |all, _| {
+                all.remove(Kind::User, &[&user]);
+                Ok(report.clone())
+            }),
+        );
     }
     let password = args.str("password").filter(|p| !p.is_empty()).map(str::to_owned);
     let always = args.str("update_password") == Some("always");
@@ -79,48 +89,71 @@ fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
     let own = json!({ "vhost": args.need("vhost")?, "configure_priv": args.need("configure_priv")?,
         "write_priv": args.need("write_priv")?, "read_priv": args.need("read_priv")? });
     let listed = args.given("permissions");
-    let permissions = if listed { entries(args, "permissions")? } else { vec![permission(&own)] };
-    let topics = args.given("topic_permissions").then(|| entries(args, "topic_permissions")).transpose()?;
-    let asked = args.given("vhost") || args.given("configure_priv") || args.given("write_priv") || args.given("read_priv");
-    Objects::action(args, Box::new(move |all, _| {
-        let mut wanted = Properties::from_iter([("tags".to_owned(), json!(tags))]);
-        match (all.get(Kind::User, &[&user]), &password) {
-            (None, None) => wanted.extend(login(Algorithm::default(), String::new())),
-            (None, Some(password)) => {
-                let algorithm = Algorithm::default();
-                wanted.extend(login(algorithm, hash(algorithm, salt, password)));
-            }
-            (Some(old), Some(password)) if always => {
-                let text = |name: &str| old.get(name).and_then(Value::as_str).unwrap_or_default();
-                let algorithm = Algorithm::parse(text("hashing_algorithm"));
-                if !algorithm.is_some_and(|a| matches(a, text("password_hash"), password)) {
-                    let algorithm = algorithm.unwrap_or_default();
+    let permissions = if listed {
+        entries(args, "permissions")?
+    } else {
+        vec![permission(&own)]
+    };
+    let topics = args
+        .given("topic_permissions")
+        .then(|| entries(args, "topic_permissions"))
+        .transpose()?;
+    let asked =
+        args.given("vhost") || args.given("configure_priv") || args.given("write_priv") || args.given("read_priv");
+    Objects::action(
+        args,
+        Box::new(move |all, _| {
+            let mut wanted = Properties::from_iter([("tags".to_owned(), json!(tags))]);
+            match (all.get(Kind::User, &[&user]), &password) {
+                (None, None) => wanted.extend(login(Algorithm::default(), String::new())),
+                (None, Some(password)) => {
+                    let algorithm = Algorithm::default();
                     wanted.extend(login(algorithm, hash(algorithm, salt, password)));
                 }
+                (Some(old), Some(password)) if always => {
+                    let text = |name: &str| old.get(name).and_then(Value::as_str).unwrap_or_default();
+                    let algorithm = Algorithm::parse(text("hashing_algorithm"));
+                    if !algorithm.is_some_and(|a| matches(a, text("password_hash"), password)) {
+                        let algorithm = algorithm.unwrap_or_default();
+                        wanted.extend(login(algorithm, hash(algorithm, salt, password)));
+                    }
+                }
+                _ => {}
             }
-            _ => {}
-        }
-        all.set(Kind::User, &[&user], wanted);
-        if listed {
-            keep_only(all, Kind::Permission, &user, &permissions);
-        }
-        for Granted { vhost, exchange: _, patterns } in &permissions {
-            if !listed && !asked && !all.has(Kind::Vhost, &[vhost]) {
-                continue;
+            all.set(Kind::User, &[&user], wanted);
+            if listed {
+                keep_only(all, Kind::Permission, &user, &permissions);
             }
-            need_vhost(all, vhost)?;
-            all.set(Kind::Permission, &[vhost, &user], patterns.clone());
-        }
-        if let Some(topics) = &topics {
-            keep_only(all, Kind::TopicPermission, &user, topics);
-            for Granted { vhost, exchange, patterns } in topics {
+            for Granted {
+                vhost,
+                exchange: _,
+                patterns,
+            } in &permissions
+            {
+                if !listed && !asked && !all.has(Kind::Vhost, &[vhost]) {
+                    continue;
+                }
                 need_vhost(all, vhost)?;
-                let exchange = exchange.as_deref().ok_or_else(|| Failure::new("a topic permission needs an `exchange`"))?;
-                all.set(Kind::TopicPermission, &[vhost, &user, exchange], patterns.clone());
+                all.set(Kind::Permission, &[vhost, &user], patterns.clone());
             }
-        }
-        Ok(report.clone())
-    }))
+            if let Some(topics) = &topics {
+                keep_only(all, Kind::TopicPermission, &user, topics);
+                for Granted {
+                    vhost,
+                    exchange,
+                    patterns,
+                } in topics
+                {
+                    need_vhost(all, vhost)?;
+                    let exchange = exchange
+                        .as_deref()
+                        .ok_or_else(|| Failure::new("a topic permission needs an `exchange`"))?;
+                    all.set(Kind::TopicPermission, &[vhost, &user, exchange], patterns.clone());
+                }
+            }
+            Ok(report.clone())
+        }),
+    )
 }
 
 fn login(algorithm: Algorithm, hash: String) -> [(String, Value); 2] {
@@ -138,7 +171,12 @@ struct Granted {
 }
 
 fn permission(entry: &Value) -> Granted {
-    let text = |name: &str, default: &str| entry.get(name).filter(|v| !v.is_null()).map_or_else(|| default.to_owned(), plain);
+    let text = |name: &str, default: &str| {
+        entry
+            .get(name)
+            .filter(|v| !v.is_null())
+            .map_or_else(|| default.to_owned(), plain)
+    };
     let exchange = entry.get("exchange").map(plain);
     let mut patterns = Properties::new();
     if exchange.is_none() {
@@ -146,7 +184,11 @@ fn permission(entry: &Value) -> Granted {
     }
     patterns.insert("write".to_owned(), json!(text("write_priv", "^$")));
     patterns.insert("read".to_owned(), json!(text("read_priv", "^$")));
-    Granted { vhost: text("vhost", "/"), exchange, patterns }
+    Granted {
+        vhost: text("vhost", "/"),
+        exchange,
+        patterns,
+    }
 }
 
 /// The entries of a list of permissions, each with names that exist.
@@ -160,10 +202,14 @@ fn entries(args: &Args, name: &str) -> Result<Vec<Granted>, ArgError> {
     let list = args.raw(name).and_then(Value::as_array).cloned().unwrap_or_default();
     list.iter()
         .map(|entry| {
-            let map = entry.as_object().ok_or_else(|| ArgError::new(name, format!("an entry of `{name}` is a mapping")))?;
+            let map = entry
+                .as_object()
+                .ok_or_else(|| ArgError::new(name, format!("an entry of `{name}` is a mapping")))?;
             if let Some(other) = map.keys().find(|k| !allowed.contains(&k.as_str())) {
-                return Err(ArgError::new(name, format!("`{other}` is nothing of an entry of `{name}`"))
-                    .help(format!("an entry has `{}`", allowed.join("`, `"))));
+                return Err(
+                    ArgError::new(name, format!("`{other}` is nothing of an entry of `{name}`"))
+                        .help(format!("an entry has `{}`", allowed.join("`, `"))),
+                );
             }
             if topics && !map.contains_key("exchange") {
                 return Err(ArgError::new(name, "a topic permission needs an `exchange`"));
@@ -178,7 +224,11 @@ fn keep_only(all: &mut Definitions, kind: Kind, user: &str, granted: &[Granted])
         .of(kind)
         .map(|(key, _)| key.clone())
         .filter(|key| key[1] == user)
-        .filter(|key| !granted.iter().any(|g| g.vhost == key[0] && g.exchange.as_ref() == key.get(2)))
+        .filter(|key| {
+            !granted
+                .iter()
+                .any(|g| g.vhost == key[0] && g.exchange.as_ref() == key.get(2))
+        })
         .collect();
     for key in others {
         let key: Vec<&str> = key.iter().map(String::as_str).collect();

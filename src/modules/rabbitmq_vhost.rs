@@ -1,7 +1,9 @@
 //! `rabbitmq_vhost` and `rabbitmq_vhost_metadata`: virtual hosts, and what they are described by.
 
 use super::rabbitmq::{Look, Objects, STATE, args, need_vhost};
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, Stop, no_guess};
+use super::{
+    Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, Stop, no_guess,
+};
 use crate::rabbitmq::Version;
 use crate::rabbitmq::definitions::{Definitions, Kind, Properties};
 use serde_json::{Value, json};
@@ -53,7 +55,9 @@ pub static METADATA: ModuleSpec = ModuleSpec {
     description: "\
 Of a virtual host that exists, as `rabbitmqctl update_vhost_metadata`. Ansible has no such module.",
     args: args![
-        ArgSpec::new("vhost", ArgKind::Str, "Name.").required().aliases(&["name"]),
+        ArgSpec::new("vhost", ArgKind::Str, "Name.")
+            .required()
+            .aliases(&["name"]),
         DESCRIPTION,
         TAGS,
         QUEUE_TYPE,
@@ -105,7 +109,9 @@ fn update(all: &mut Definitions, name: &str, wanted: &Properties) -> Result<(), 
             return Err(Failure::new(format!(
                 "vhost `{name}` exists with another default queue type, and RabbitMQ {version} cannot change it"
             ))
-            .help(format!("it can from {CHANGES_TYPE} on; here only a new vhost can have another one"))
+            .help(format!(
+                "it can from {CHANGES_TYPE} on; here only a new vhost can have another one"
+            ))
             .into());
         }
     }
@@ -115,7 +121,9 @@ fn update(all: &mut Definitions, name: &str, wanted: &Properties) -> Result<(), 
 
 fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let name = args.need("name")?.to_owned();
-    let report = Report::new().with("name", name.as_str()).with("state", args.need("state")?);
+    let report = Report::new()
+        .with("name", name.as_str())
+        .with("state", args.need("state")?);
     if args.str("state") == Some("absent") {
         return Objects::action(
             args,
@@ -142,15 +150,22 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
 /// Exports do not tell of tracing: it is looked at, and left to the operator to change.
 fn trace(look: &Look<'_, '_>, name: &str, on: bool) -> Result<(), Stop> {
     let rows = look.rows(&["list_vhosts", "name", "tracing"])?;
-    let row = rows.iter().find(|row| row.get("name").and_then(Value::as_str) == Some(name));
-    let now = row.and_then(|row| row.get("tracing")).and_then(Value::as_bool).unwrap_or(false);
+    let row = rows
+        .iter()
+        .find(|row| row.get("name").and_then(Value::as_str) == Some(name));
+    let now = row
+        .and_then(|row| row.get("tracing"))
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     if now == on {
         return Ok(());
     }
     let verb = if on { "trace_on" } else { "trace_off" };
-    Err(Failure::new("not supported yet: switching `tracing`, which is not as wanted")
-        .help(format!("`rabbitmqctl {verb} -p {name}` does it"))
-        .into())
+    Err(
+        Failure::new("not supported yet: switching `tracing`, which is not as wanted")
+            .help(format!("`rabbitmqctl {verb} -p {name}` does it"))
+            .into(),
+    )
 }
 
 fn prepare_metadata(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {

@@ -4,9 +4,7 @@
 
 mod membership;
 
-use super::{
-    Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure, Report, Seen, Shared, Stop,
-};
+use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure, Report, Seen, Shared, Stop};
 use crate::host::{Content, Effect, Exec, Observation, Op, Outcome, Probe, Status, Undo};
 use crate::rabbitmq::cli;
 use crate::rabbitmq::definitions::{self, Definitions, Differences, Kind};
@@ -15,7 +13,11 @@ use serde_json::{Map, Value};
 /// Longest wait for one of the broker's tools, seconds.
 const LIMIT_S: u32 = 120;
 
-pub const NODE: ArgSpec = ArgSpec::new("node", ArgKind::Str, "Erlang name of the node to ask, where it is not the host's only one.");
+pub const NODE: ArgSpec = ArgSpec::new(
+    "node",
+    ArgKind::Str,
+    "Erlang name of the node to ask, where it is not the host's only one.",
+);
 pub const VHOST: ArgSpec = ArgSpec::new("vhost", ArgKind::Str, "Virtual host.").default("/");
 pub const STATE: ArgSpec = ArgSpec::new("state", ArgKind::Str, "Whether it shall exist.")
     .default("present")
@@ -41,7 +43,11 @@ macro_rules! args {
 pub(super) use args;
 
 pub const fn api(name: &'static str) -> ArgSpec {
-    ArgSpec::new(name, ArgKind::Str, "Not supported: the node's own tools are used, which need no login.")
+    ArgSpec::new(
+        name,
+        ArgKind::Str,
+        "Not supported: the node's own tools are used, which need no login.",
+    )
 }
 
 /// What a task makes of the definitions; it may look at more.
@@ -61,16 +67,40 @@ impl Look<'_, '_> {
     /// One queue or exchange as it is listed; its arguments as an export writes them.
     pub fn listed(&self, kind: Kind, vhost: &str, name: &str) -> Result<(Option<Map<String, Value>>, Probe), Stop> {
         let columns: &[&str] = match kind {
-            Kind::Exchange => &["list_exchanges", "name", "type", "durable", "auto_delete", "internal", "arguments"],
-            _ => &["list_queues", "name", "durable", "auto_delete", "arguments", "messages", "consumers"],
+            Kind::Exchange => &[
+                "list_exchanges",
+                "name",
+                "type",
+                "durable",
+                "auto_delete",
+                "internal",
+                "arguments",
+            ],
+            _ => &[
+                "list_queues",
+                "name",
+                "durable",
+                "auto_delete",
+                "arguments",
+                "messages",
+                "consumers",
+            ],
         };
         let arguments = [&["-p", vhost], columns].concat();
         let rows = self.rows(&arguments)?;
-        let mut row = rows.into_iter().find(|row| row.get("name").and_then(Value::as_str) == Some(name));
+        let mut row = rows
+            .into_iter()
+            .find(|row| row.get("name").and_then(Value::as_str) == Some(name));
         if let Some(row) = &mut row {
             // Each argument is `[name, type, value]`.
-            let list = row.get("arguments").and_then(Value::as_array).cloned().unwrap_or_default();
-            let pairs = list.iter().filter_map(|a| Some((a.get(0)?.as_str()?.to_owned(), a.get(2)?.clone())));
+            let list = row
+                .get("arguments")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default();
+            let pairs = list
+                .iter()
+                .filter_map(|a| Some((a.get(0)?.as_str()?.to_owned(), a.get(2)?.clone())));
             let arguments: Map<String, Value> = pairs.collect();
             row.insert("arguments".to_owned(), Value::Object(arguments));
             row.shift_remove("name");
@@ -82,7 +112,12 @@ impl Look<'_, '_> {
     pub fn rows(&self, arguments: &[&str]) -> Result<Vec<Map<String, Value>>, Stop> {
         let text = run(self.seen, &self.listing(arguments))?;
         let rows = serde_json::from_str(&text);
-        rows.map_err(|e| Stop::Fail(Failure::new(format!("`rabbitmqctl {}` answered no list: {e}", arguments.join(" ")))))
+        rows.map_err(|e| {
+            Stop::Fail(Failure::new(format!(
+                "`rabbitmqctl {}` answered no list: {e}",
+                arguments.join(" ")
+            )))
+        })
     }
 }
 
@@ -108,11 +143,20 @@ impl Objects {
     }
 
     fn new(args: &Args, complete: Option<Complete>, wish: Wish) -> Result<Objects, ArgError> {
-        let refused = ["login_user", "login_password", "login_host", "login_port", "login_protocol"];
+        let refused = [
+            "login_user",
+            "login_password",
+            "login_host",
+            "login_port",
+            "login_protocol",
+        ];
         let certificates = ["ca_cert", "client_cert", "client_key"];
         if let Some(name) = refused.into_iter().chain(certificates).find(|name| args.given(name)) {
-            return Err(ArgError::new(name, format!("not supported yet: `{name}`, the management API is not used"))
-                .help("leave it out: the node's own tools do it over SSH and need no login"));
+            return Err(ArgError::new(
+                name,
+                format!("not supported yet: `{name}`, the management API is not used"),
+            )
+            .help("leave it out: the node's own tools do it over SSH and need no login"));
         }
         // `rabbit` is what Ansible's modules have by default: the host's own node.
         let node = args.str("node").filter(|n| *n != "rabbit").map(str::to_owned);
@@ -141,7 +185,9 @@ impl Objects {
             })
         };
         let deletions = definitions::deletions(differences);
-        let delete = deletions.iter().map(|program| exec(command(node, &["-q", "eval", program]), None));
+        let delete = deletions
+            .iter()
+            .map(|program| exec(command(node, &["-q", "eval", program]), None));
         let import = definitions::import(differences, wanted).map(|document| {
             let arguments = with_node(node, &["-q", "import_definitions"]);
             exec(cli::fed("rabbitmqctl", arguments), Some(Content::from(document)))
@@ -157,7 +203,10 @@ impl Action for Objects {
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         let mut now = self.now(seen)?;
-        let look = Look { seen, node: self.node.as_deref() };
+        let look = Look {
+            seen,
+            node: self.node.as_deref(),
+        };
         let told = match &self.complete {
             Some(complete) => complete(&mut now, &look)?,
             None => None,
@@ -169,9 +218,16 @@ impl Action for Objects {
             return Ok(Decision::Keep(report));
         }
         let ops = self.ops(&differences, &wanted);
-        let back = self.ops(&Differences::between(&wanted, &now), &now);
+        let undo = if now
+            .of(Kind::Queue)
+            .any(|(key, _)| !wanted.has(Kind::Queue, &[&key[0], &key[1]]))
+        {
+            Undo::Impossible("what was in a deleted queue is gone".to_owned())
+        } else {
+            Undo::Ops(self.ops(&Differences::between(&wanted, &now), &now))
+        };
         let change = Change::new(differences.deltas, ops, report)
-            .undo(Undo::Ops(back))
+            .undo(undo)
             .foretells(self.export(), answer(&wanted));
         Ok(Decision::Change(match told {
             Some(probe) => change.foretells(probe, Observation::Unknown("an earlier task changes it".to_owned())),

@@ -118,7 +118,9 @@ pub fn import(differences: &Differences, wanted: &Definitions) -> Option<String>
     let mut map: Map<String, Value> = Map::new();
     let mut add = |kind: Kind, key: &Key| {
         let words: Vec<&str> = key.iter().map(String::as_str).collect();
-        let Some(properties) = wanted.get(kind, &words) else { return };
+        let Some(properties) = wanted.get(kind, &words) else {
+            return;
+        };
         let mut entry = kind.write(key, properties);
         if kind == Kind::User {
             entry.entry("tags").or_insert_with(|| json!([]));
@@ -131,7 +133,11 @@ pub fn import(differences: &Differences, wanted: &Definitions) -> Option<String>
         add(*kind, key);
     }
     // With a queue or an exchange that is made anew its bindings are made anew.
-    for (kind, key) in differences.puts.iter().filter(|(k, _)| matches!(k, Kind::Queue | Kind::Exchange)) {
+    for (kind, key) in differences
+        .puts
+        .iter()
+        .filter(|(k, _)| matches!(k, Kind::Queue | Kind::Exchange))
+    {
         for (name, _) in wanted.of(Kind::Binding) {
             let put = differences.puts.iter().any(|(k, n)| *k == Kind::Binding && n == name);
             if !put && Kind::Binding.falls_with(name, *kind, key) {
@@ -222,5 +228,9 @@ fn summary(kind: Kind, properties: &Map<String, Value>) -> String {
             _ => parts.push(format!("{name}: {}", shown(value))),
         }
     }
-    if parts.is_empty() { "present".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "present".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }

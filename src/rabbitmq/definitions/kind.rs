@@ -68,7 +68,14 @@ impl Kind {
             Kind::TopicPermission => &["vhost", "user", "exchange"],
             Kind::Parameter => &["vhost", "component", "name"],
             Kind::Policy | Kind::OperatorPolicy | Kind::Queue | Kind::Exchange => &["vhost", "name"],
-            Kind::Binding => &["vhost", "source", "destination_type", "destination", "routing_key", "arguments"],
+            Kind::Binding => &[
+                "vhost",
+                "source",
+                "destination_type",
+                "destination",
+                "routing_key",
+                "arguments",
+            ],
         }
     }
 
@@ -90,7 +97,11 @@ impl Kind {
             Kind::Queue => format!("queue {} in vhost {}", part(1), part(0)),
             Kind::Exchange => format!("exchange {} in vhost {}", part(1), part(0)),
             Kind::Binding => {
-                let arguments = if part(5) == "{}" { String::new() } else { format!(" {}", part(5)) };
+                let arguments = if part(5) == "{}" {
+                    String::new()
+                } else {
+                    format!(" {}", part(5))
+                };
                 format!(
                     "binding {} -> {} {} ({}{arguments}) in vhost {}",
                     part(1),
@@ -133,6 +144,11 @@ impl Kind {
             // The type is told by `x-queue-type`, too.
             Kind::Queue => {
                 rest.shift_remove("type");
+                rest
+            }
+            // Those that an export lists are not.
+            Kind::Exchange => {
+                rest.entry("internal").or_insert(Value::Bool(false));
                 rest
             }
             Kind::Binding => Map::new(),
@@ -209,7 +225,10 @@ fn user(mut rest: Properties) -> Properties {
         rest.insert("tags".to_owned(), sorted);
     }
     if let Some(limits) = rest.shift_remove("limits") {
-        rest.insert("limits".to_owned(), json!(super::value::object(&limits).unwrap_or_default()));
+        rest.insert(
+            "limits".to_owned(),
+            json!(super::value::object(&limits).unwrap_or_default()),
+        );
     }
     rest
 }

@@ -49,7 +49,11 @@ impl Definitions {
         for (section, list) in map {
             if matches!(
                 section.as_str(),
-                "rabbitmq_version" | "rabbit_version" | "product_name" | "product_version" | "rabbitmq_definition_format"
+                "rabbitmq_version"
+                    | "rabbit_version"
+                    | "product_name"
+                    | "product_version"
+                    | "rabbitmq_definition_format"
             ) || section == "original_vhost_name"
                 || section == "original_cluster_name"
                 || section == "explanation"
@@ -69,8 +73,8 @@ impl Definitions {
                 let Value::Object(entry) = entry else {
                     return Err(format!("`{section}[{index}]` is not a mapping"));
                 };
-                let (kind, key, properties) = Kind::read(section, entry)
-                    .map_err(|what| format!("`{section}[{index}]` needs `{what}`"))?;
+                let (kind, key, properties) =
+                    Kind::read(section, entry).map_err(|what| format!("`{section}[{index}]` needs `{what}`"))?;
                 definitions.put(kind, key, properties);
             }
         }

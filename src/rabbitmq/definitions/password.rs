@@ -52,6 +52,8 @@ pub fn hash(algorithm: Algorithm, salt: [u8; 4], password: &str) -> String {
 /// Whether a hash is of this password.
 pub fn matches(algorithm: Algorithm, kept: &str, password: &str) -> bool {
     let Ok(bytes) = STANDARD.decode(kept) else { return false };
-    let Some(salt) = bytes.first_chunk::<4>() else { return false };
+    let Some(salt) = bytes.first_chunk::<4>() else {
+        return false;
+    };
     hash(algorithm, *salt, password) == kept
 }
