@@ -278,12 +278,26 @@ pub struct HostArgs {
     pub allow_empty: bool,
 }
 
+/// `--connection`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Via {
+    /// OpenSSH
+    #[default]
+    Ssh,
+    /// This machine, as the user who runs it
+    Local,
+}
+
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
     /// Hosts worked on at the same time [default: 50]
     #[arg(short, long, value_name = "N")]
     pub forks: Option<NonZeroU32>,
+
+    /// How hosts are reached whose variables and plays do not say [default: ssh]
+    #[arg(short, long, value_name = "HOW")]
+    pub connection: Option<Via>,
 
     /// User to log in as
     #[arg(short = 'u', long = "user", value_name = "USER")]
@@ -452,20 +466,31 @@ pub struct RunArgs {
     pub output: OutputArgs,
 }
 
-/// Check playbooks, roles, inventories and templates; touch no host
+/// Check playbooks, roles, inventories, templates and RabbitMQ's files; touch no host
 ///
 /// What a file is, its place and content tell: a list of plays, a list of tasks, a role's directory, an
-/// inventory (below `inventories/`, or `hosts` and `*.ini`), a template (`*.j2`). All mistakes of all files are
+/// inventory (below `inventories/`, or `hosts` and `*.ini`), a template (`*.j2`), a file that RabbitMQ reads
+/// (`rabbitmq.conf` with `conf.d/*.conf`, `advanced.config`, `rabbitmq-env.conf`). All mistakes of all files are
 /// told in one run.
 #[derive(Debug, Args)]
 #[command(after_long_help = examples!(
     "  rmqplay lint playbooks roles inventories templates\n",
     "  rmqplay lint playbooks/site.yml --format json\n",
+    "  rmqplay lint /etc/rabbitmq --rabbitmq-version 4.0\n",
 ))]
 pub struct LintArgs {
     /// Files and directories
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
+
+    /// The release that will read RabbitMQ's files, such as 4.0 or 3.10.8; without it, only what is wrong for every
+    /// release is told
+    #[arg(long, value_name = "VERSION")]
+    pub rabbitmq_version: Option<crate::rabbitmq::Version>,
+
+    /// What the files named are, where their names do not tell: rabbitmq.conf, advanced.config or rabbitmq-env.conf
+    #[arg(long, value_enum, value_name = "KIND", hide_possible_values = true)]
+    pub kind: Option<crate::commands::BrokerFile>,
 
     /// Standard output: human or json (one document)
     #[arg(

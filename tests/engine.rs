@@ -748,3 +748,62 @@ fn a_file_that_lost_a_host_is_the_last_of_the_command_line() {
     assert_eq!(run(failing), ["bad=Skipped"]);
     assert_eq!(run(next), ["next=Changed", "next=Changed"]);
 }
+
+/// A host on which somebody else is at work: what is written is overwritten, and files appear in new directories.
+struct Meddler;
+
+impl Program for Meddler {
+    fn run(&self, _: &mut FakeHost, _: &Exec, _: bool) -> ExecResult {
+        ExecResult::default()
+    }
+
+    fn after(&self, host: &mut FakeHost, op: &Op) {
+        match op {
+            Op::Write { path, .. } => host.put(path, Node::file("meddled\n")),
+            Op::MakeDir { path, .. } => host.put(&format!("{path}/60-limits.conf"), Node::file("[Service]\n")),
+            _ => {}
+        }
+    }
+}
+
+fn meddled(task: &str) -> rmqplay::engine::event::Failed {
+    let playbook = format!("- {{hosts: all, gather_facts: false, tasks: [{{name: t, {task}}}]}}");
+    let connector = Arc::new(FakeConnector::new(|_| start(&[None; FILES]), Arc::new(Meddler)));
+    let mut told = Story::new(&playbook, "a\n").run(connector).results("a");
+    told.pop().unwrap().1.failure.unwrap()
+}
+
+#[test]
+fn what_does_not_converge_says_what_is_still_wanted() {
+    let failed = meddled("copy: {dest: /f/0, content: new}");
+    insta::assert_snapshot!(serde_yaml::to_string(&failed).unwrap(), @r"
+    code: E302
+    msg: 'did not converge: the change was made, and it is still wanted'
+    notes:
+    - '/f/0: its content is not what was written'
+    helps:
+    - something undoes it, or the host understands the value in another way
+    location:
+      file: site.yml
+      line: 1
+      column: 52
+    ");
+}
+
+#[test]
+fn a_file_that_changed_in_between_is_left_alone() {
+    let failed =
+        meddled("systemd_dropin: {unit: rabbitmq-server, name: 60-limits, settings: {Service: {LimitNOFILE: 65536}}}");
+    insta::assert_snapshot!(serde_yaml::to_string(&failed).unwrap(), @r"
+    code: E310
+    msg: 'writing `/etc/systemd/system/rabbitmq-server.service.d/60-limits.conf`: the file changed on the host while rmqplay was running (found a file); it was left alone'
+    notes:
+    - 1 of 2 steps of this task were done before it
+    helps:
+    - look at the file, then run again
+    location:
+      file: site.yml
+      line: 1
+      column: 52
+    ");
+}

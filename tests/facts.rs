@@ -23,6 +23,7 @@ fn ours() -> Map<String, Value> {
         name: "localhost".to_owned(),
         connection: Connection::Local,
         connect_timeout_s: 10,
+        origin: None,
     };
     let request = Request {
         steps: vec![Step::Probe(Probe::Facts)],

@@ -2,7 +2,7 @@
 
 use super::{
     ApplyArgs, BecomeArgs, BecomeMethod, ConnectionArgs, DiffArgs, Format, InventoryOptions, OutputArgs, PlayArgs,
-    ReportFile, RunArgs, VerifyArgs,
+    ReportFile, RunArgs, VerifyArgs, Via,
 };
 use crate::commands::config::Config;
 use crate::diagnostic::{Code, Diagnostic};
@@ -92,6 +92,7 @@ impl ExtraVars {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionOptions {
     pub forks: u32,
+    pub via: Via,
     pub remote_user: Option<String>,
     pub private_key: Option<String>,
     /// Seconds.
@@ -257,6 +258,7 @@ impl ConnectionArgs {
     pub fn options(&self, config: &Config) -> ConnectionOptions {
         ConnectionOptions {
             forks: self.forks.or(config.forks).map_or(FORKS, NonZeroU32::get),
+            via: self.connection.unwrap_or_default(),
             remote_user: self.remote_user.clone().or_else(|| config.remote_user.clone()),
             private_key: self.private_key.clone().or_else(|| config.private_key.clone()),
             connect_timeout_s: self.timeout.map_or(CONNECT_TIMEOUT_S, NonZeroU32::get),

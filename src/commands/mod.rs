@@ -14,6 +14,7 @@ mod template;
 mod vars;
 
 pub use disk::Disk;
+pub use lint::BrokerFile;
 
 use crate::cli::{Cli, ColorWhen, Command, Exit, ExtraVars, FileFormat, Format, OutputOptions};
 use crate::diagnostic::{Code, Diagnostic, RenderOptions, SourceMap, Span};

@@ -1,6 +1,6 @@
 //! `apply`, `diff`, `verify`, `run`, `facts`: from options to a run and its exit status.
 
-use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Work};
+use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Via, Work};
 use crate::commands::config::Config;
 use crate::commands::{Session, extra_vars};
 use crate::diagnostic::{Code, Diagnostic};
@@ -168,10 +168,11 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             connect_timeout_s: options.connection.connect_timeout_s,
             persist_s: options.connection.persist_s,
             accept_any_host_key: options.connection.accept_any_host_key,
-            local: false,
+            local: options.connection.via == Via::Local,
         },
         playbooks: paths,
         seed,
+        command: command_line(std::env::args()),
     };
     if let Some(listing) = options.listing {
         return crate::engine::run::check(&run)
@@ -180,6 +181,20 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
     }
     crate::engine::run::check(&run)?;
     Ok(Prepared::Run(Box::new(run)))
+}
+
+/// The command line without its `--limit`, to be begun again with another.
+fn command_line(arguments: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut words = vec!["rmqplay".to_owned()];
+    let mut arguments = arguments.into_iter().skip(1);
+    while let Some(word) = arguments.next() {
+        if word == "-l" || word == "--limit" {
+            arguments.next();
+        } else if !word.starts_with("--limit=") && !word.starts_with("-l") {
+            words.push(word);
+        }
+    }
+    words
 }
 
 fn password_error(error: &io::Error) -> Vec<Diagnostic> {

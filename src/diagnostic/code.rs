@@ -1,7 +1,7 @@
 //! The stable codes. A code is never reused for another mistake; each one's text is pinned by a test.
 
 /// `E0xx` language and inventory, `E1xx` templates and variables, `E2xx` connections, `E3xx` tasks on hosts,
-/// `E4xx` refusals of guards, `E5xx` the lab, `W0xx` warnings.
+/// `E4xx` refusals of guards, `E5xx` the lab, `E60x` RabbitMQ's configuration, `W0xx` and `W60x` warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code(pub &'static str);
 
@@ -60,8 +60,28 @@ impl Code {
     pub const NOT_CONVERGED: Code = Code("E302");
     /// A file changed between look and write; it was left alone.
     pub const GUARD: Code = Code("E310");
+    /// A rolling play that would take a majority of the cluster down.
+    pub const MAJORITY: Code = Code("E401");
     /// The lab on this machine cannot be started, reached or taken down.
     pub const LAB: Code = Code("E500");
+    /// A line of RabbitMQ's configuration that cannot be read.
+    pub const CONF_SYNTAX: Code = Code("E601");
+    /// A key that rabbitmq.conf does not have.
+    pub const CONF_KEY: Code = Code("E602");
+    /// A key that the release does not know, yet or any longer.
+    pub const CONF_VERSION: Code = Code("E603");
+    /// A value the broker refuses.
+    pub const CONF_VALUE: Code = Code("E604");
+    /// Set twice, or in two ways that exclude each other (a warning where that is meant to be possible).
+    pub const CONF_TWICE: Code = Code("E605");
+    /// A value the broker takes, and then fails with or does something else.
+    pub const CONF_TRAP: Code = Code("E606");
+    /// A setting without effect.
+    pub const CONF_NO_EFFECT: Code = Code("W601");
+    /// A value that is allowed and not advised.
+    pub const CONF_ADVICE: Code = Code("W602");
+    /// A setting under its old name.
+    pub const CONF_RENAMED: Code = Code("W603");
     /// The command line cannot be understood.
     pub const USAGE: Code = Code("E900");
     /// `rmqplay.toml` cannot be understood.

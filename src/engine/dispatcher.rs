@@ -1,7 +1,12 @@
 //! The one async loop. It owns every host's state; connections, timers and signals talk to it by messages.
 
+mod turns;
+
+pub use turns::Last;
+
 use crate::engine::event::{Event, Stats, TaskInfo, Timing};
-use crate::engine::host_run::{Condition, HostRun, Next, Once, Out, State, World};
+use crate::engine::host_run::{Condition, HostRun, Next, Once, Out, Standing, State, World};
+use crate::engine::rolling::Around;
 use crate::engine::schedule;
 use crate::engine::vars::Blackboard;
 use crate::engine::walk::Pos;
@@ -44,6 +49,8 @@ pub struct Dispatcher<'s> {
     sink: &'s mut dyn FnMut(Event),
     pub stats: BTreeMap<String, Stats>,
     pub timing: BTreeMap<String, Timing>,
+    /// For a rolling play: what is known beyond the batch.
+    pub around: Around,
     next_task: u64,
     interrupts: u32,
     started: Instant,
@@ -58,6 +65,12 @@ pub struct BatchEnd {
     pub stop: Option<String>,
     /// `meta: clear_host_errors`.
     pub clear_errors: bool,
+    /// Rolling: hosts that were changed.
+    pub touched: bool,
+    /// Rolling: hosts that are not done, lost ones aside.
+    pub unfinished: Vec<String>,
+    /// Rolling: who can be asked to rebalance.
+    pub last: Option<Last>,
 }
 
 /// When a play gives up.
@@ -86,6 +99,7 @@ impl<'s> Dispatcher<'s> {
             sink,
             stats: BTreeMap::new(),
             timing: BTreeMap::new(),
+            around: Around::default(),
             next_task: 1,
             interrupts: 0,
             started: Instant::now(),
@@ -169,6 +183,11 @@ impl<'s> Dispatcher<'s> {
                     batch.busy -= 1;
                     self.count(&host, &answer, connect_ms);
                     let Some(index) = batch.index_of(&host) else { continue };
+                    if batch.turns.is_active(index) {
+                        batch.turns.answer(index, answer);
+                        batch.ready.push_back(index);
+                        continue;
+                    }
                     let mut out = Vec::new();
                     let first = batch.first() == Some(index);
                     let before = batch.fatal.clone();
@@ -200,7 +219,11 @@ impl<'s> Dispatcher<'s> {
             add(stats, &run.stats);
             self.timing.entry(run.name.clone()).or_default().executions += run.executions;
         }
+        let last = self.end_turns(&batch, runs);
         let mut end = batch.end;
+        end.last = last;
+        end.touched = !batch.turns.touched.is_empty();
+        end.unfinished = batch.turns.unfinished.iter().map(|i| runs[*i].name.clone()).collect();
         // Where every host was rescued, nothing was fatal after all.
         if let Some(host) = batch.fatal_on.filter(|_| runs.iter().any(|r| r.state == State::Failed)) {
             let why = format!("what fails on {host} fails everywhere (`any_errors_fatal` or `run_once`)");
@@ -221,6 +244,9 @@ impl<'s> Dispatcher<'s> {
         targets: &HashMap<String, Target>,
         limits: Limits,
     ) {
+        if batch.turns.is_active(index) && !self.turn(batch, runs, index, targets) {
+            return;
+        }
         let over = match (&batch.end_after, runs[index].pos()) {
             (Some(end), Some(pos)) => pos > *end,
             _ => false,
@@ -240,7 +266,7 @@ impl<'s> Dispatcher<'s> {
             fatal: batch.fatal.clone(),
             out: &mut out,
         };
-        if over || self.interrupts > 0 {
+        if over || self.interrupts > 0 || batch.turns.unfinished.contains(&index) {
             runs[index].stop(&mut world);
         }
         let next = runs[index].step(&mut world);
@@ -257,20 +283,24 @@ impl<'s> Dispatcher<'s> {
                 batch.busy += 1;
                 self.send(&name, targets, request);
             }
-            Next::Sleep(seconds) => {
-                batch.busy += 1;
-                batch.asleep.insert(index);
-                let host = runs[index].name.clone();
-                let address = self.address.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 1e6))).await;
-                    let _ = address.send(Message::Wake { host });
-                });
-            }
+            Next::Sleep(seconds) => self.sleep(batch, runs[index].name.clone(), index, seconds),
             Next::Wait(condition) => batch.waiting.push((index, condition)),
-            Next::Done => {}
+            Next::Turn => {
+                let begun = match runs[index].standing {
+                    Standing::Untouched => self.take_turn(batch, &runs[index], index),
+                    _ => self.give_back(batch, &runs[index], index),
+                };
+                if !begun {
+                    batch.turns.unfinished.insert(index);
+                    batch.ready.push_back(index);
+                }
+            }
+            Next::Done => {
+                self.give_back(batch, &runs[index], index);
+            }
         }
         if batch.settle(index, &runs[index]) {
+            batch.turns.close();
             let lost = batch.lost;
             if let Some(most) = limits.max_fail_percentage
                 && schedule::too_many(lost, runs.len(), most)
@@ -434,13 +464,17 @@ async fn converse(
             message: "nobody knows how to reach this host".to_owned(),
             said: String::new(),
             help: None,
+            origin: None,
         });
     };
     let connected = match peer {
         Some(peer) => peer,
         None => {
             let start = Instant::now();
-            let made = connector.connect(target).await?;
+            let made = connector.connect(target).await.map_err(|mut error| {
+                error.origin.clone_from(&target.origin);
+                error
+            })?;
             *connect_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
             peer.insert(made)
         }
@@ -485,6 +519,7 @@ struct Batch {
     first: usize,
     tasks: BTreeMap<Pos, u64>,
     released: std::collections::HashSet<usize>,
+    turns: turns::Turns,
     end: BatchEnd,
 }
 
@@ -509,6 +544,7 @@ impl Batch {
             first: 0,
             tasks: BTreeMap::new(),
             released: std::collections::HashSet::new(),
+            turns: turns::Turns::new(),
             end: BatchEnd::default(),
         }
     }

@@ -69,6 +69,17 @@ pub enum Event {
     Stopped {
         reason: String,
     },
+    /// What a rolling play does with a host beside its tasks.
+    Rolling {
+        host: String,
+        step: RollingStep,
+        state: RollingState,
+        text: String,
+    },
+    /// After [`Event::Stopped`]: the command that goes on where this run stopped.
+    Resume {
+        command: String,
+    },
     /// For progress displays; not journalled.
     Progress {
         done: u64,
@@ -80,6 +91,30 @@ pub enum Event {
         timing: BTreeMap<String, Timing>,
         elapsed_ms: u64,
     },
+}
+
+/// A step of a rolling play, see `engine::rolling`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollingStep {
+    /// May the node go?
+    Gate,
+    /// Its clients and leaders move to the others.
+    Drain,
+    /// Is it back?
+    Return,
+    /// Once for the play: leaders are spread again.
+    Rebalance,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RollingState {
+    /// Not yet, and why.
+    Waiting,
+    Passed,
+    /// Not within its limit: the run stops (exit status 6). A rebalance that fails stops nothing.
+    Failed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -45,7 +45,9 @@ fn facets(delta: &mut Delta, key: &str) {
                     *content = Content::from(masked);
                 }
             }
-            Facet::Absent | Facet::Unknown(_) | Facet::Secret(_) => {}
+            // Modules tag a secret with its digest; outside it says no more than equal or not.
+            Facet::Secret(tag) => *tag = tagged(tag, key),
+            Facet::Absent | Facet::Unknown(_) => {}
         }
     }
 }
@@ -72,10 +74,15 @@ fn masked(text: &str, key: &str) -> Option<String> {
     let uri = URI.as_ref()?;
     let tag = |captures: &fancy_regex::Captures<'_, str>| {
         let part = |n| captures.get(n).map_or("", |m| m.as_str());
-        let digest = sha2::Sha256::digest(format!("{key}\0{}", part(2)));
-        format!("{}«secret:{}»", part(1), crate::host::bytes::hex(&digest[..2]))
+        format!("{}«secret:{}»", part(1), tagged(part(2), key))
     };
     Some(uri.replace_all(text, tag).into_owned())
+}
+
+/// Equal for what is equal, within one run.
+fn tagged(secret: &str, key: &str) -> String {
+    let digest = sha2::Sha256::digest(format!("{key}\0{secret}"));
+    crate::host::bytes::hex(&digest[..2])
 }
 
 #[cfg(test)]

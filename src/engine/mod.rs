@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `run` | | plays × hosts: pattern, batches, variables, targets; calls the dispatcher |
 //! | `schedule` | yes | serial batches, when a rollout stops |
+//! | `rolling` | yes | `rolling:`: gates around the changes of a node of a cluster |
 //! | `dispatcher` | | the one async loop: owns hosts' states, connections, timers, signals |
 //! | `host_run` | yes | one host through one play: what to send, what to make of the answer |
 //! | `walk` | yes | which task comes next: sections, blocks, includes, handlers; positions |
@@ -25,6 +26,7 @@ mod ledger;
 mod mask;
 pub mod overlay;
 mod result;
+pub mod rolling;
 pub mod run;
 pub mod schedule;
 pub mod select;

@@ -38,6 +38,8 @@ pub struct ItemOutcome {
     pub after: Option<Effect>,
     /// Not told on its own (an include).
     pub quiet: bool,
+    /// Told as with `no_log`.
+    pub secret: bool,
     /// Shown for the item of a loop.
     pub label: Option<String>,
 }
@@ -121,6 +123,7 @@ impl ItemOutcome {
     }
 
     fn absorb(&mut self, report: Report) {
+        self.secret |= report.secret;
         self.values.extend(report.values);
         self.facts.extend(report.facts);
         self.warnings.extend(
@@ -261,14 +264,12 @@ pub fn not_converged(change: &Change, again: &Change) -> ItemOutcome {
                 Facet::Value(v) => format!("`{v}`"),
                 Facet::Text(_) => "other content".to_owned(),
                 Facet::Unknown(_) => "unknown".to_owned(),
-                Facet::Secret(tag) => tag.clone(),
+                Facet::Secret(_) => "a secret".to_owned(),
             };
-            failed.notes.push(format!(
-                "{}: is {}, wanted {}",
-                delta.subject,
-                side(&delta.before),
-                side(&delta.after)
-            ));
+            failed.notes.push(match (&delta.before, &delta.after) {
+                (Facet::Text(_), Facet::Text(_)) => format!("{}: its content is not what was written", delta.subject),
+                (before, after) => format!("{}: is {}, wanted {}", delta.subject, side(before), side(after)),
+            });
         }
     }
     outcome.deltas = change.deltas.clone();

@@ -1,11 +1,12 @@
 //! Plays × hosts: patterns, batches, variables and targets; hands each batch to the dispatcher.
 
 use crate::diagnostic::{Code, Diagnostic};
-use crate::engine::dispatcher::{Dispatcher, Limits};
+use crate::engine::dispatcher::{Dispatcher, Last, Limits};
 use crate::engine::evaluate::{Evaluation, Trouble};
 use crate::engine::event::{Event, Mode, PlayInfo, Stats, Timing};
 use crate::engine::host_run::{HostRun, State, scope};
 use crate::engine::overlay::Overlay;
+use crate::engine::rolling::{Around, Rolling};
 use crate::engine::schedule;
 use crate::engine::shared::{PlayRun, Shared, Strategy};
 use crate::engine::vars::{Blackboard, HostLayers, Layer, Produced, TaskScope};
@@ -36,6 +37,8 @@ pub struct Run {
     pub playbooks: Vec<String>,
     /// For `order: shuffle`.
     pub seed: u64,
+    /// The command line that began this, without `--limit`, for the one that goes on where a rolling play stopped.
+    pub command: Vec<String>,
 }
 
 /// Options of the command line about connections; variables and keywords win over them.
@@ -72,6 +75,7 @@ struct Planned {
     max_fail_percentage: Option<f64>,
     adjacent: Arc<Adjacent>,
     vars_files: Vec<Node>,
+    rolling: Option<Arc<Rolling>>,
 }
 
 /// Runs the program; events go to `sink` as they happen.
@@ -99,6 +103,7 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
         overlays: HashMap::new(),
         skipping: run.shared.options.start_at_task.is_some(),
         lost: BTreeSet::new(),
+        unreachable: BTreeSet::new(),
         board: Arc::default(),
     };
     for (number, planned) in planned.iter().enumerate() {
@@ -234,6 +239,7 @@ struct Fleet {
     skipping: bool,
     /// Failed and unreachable hosts: out for the rest of the run.
     lost: BTreeSet<String>,
+    unreachable: BTreeSet<String>,
     board: Arc<Blackboard>,
 }
 
@@ -297,6 +303,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         strict: false,
         force_handlers: run.shared.options.force_handlers,
         gather_facts: true,
+        rolling: None,
     };
     let base = Arc::new(PlayRun { ..copy(&prepared) });
     let evaluation = Evaluation {
@@ -366,29 +373,7 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         .resolve(&play.hosts)
         .map_err(|t| wrong(t, &play.hosts))?
         .unwrap_or(Value::Null);
-    let patterns: Vec<Pattern> = match &hosts {
-        Value::Array(list) => match play.hosts.as_seq() {
-            Some(nodes) if nodes.len() == list.len() => list
-                .iter()
-                .zip(nodes)
-                .map(|(v, n)| Pattern {
-                    text: modules::plain(v),
-                    span: Some(n.span),
-                })
-                .collect(),
-            _ => list
-                .iter()
-                .map(|v| Pattern {
-                    text: modules::plain(v),
-                    span: Some(play.hosts.span),
-                })
-                .collect(),
-        },
-        value => vec![Pattern {
-            text: modules::plain(value),
-            span: Some(play.hosts.span),
-        }],
-    };
+    let patterns = patterns(&hosts, &play.hosts);
     let mut selected = run
         .inventory
         .select(&patterns, run.limit.as_ref(), run.allow_empty)
@@ -408,7 +393,39 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         })?;
         order.apply(&mut selected, run.seed);
     }
-    let hosts = selected.iter().map(|h| h.to_string()).collect();
+    let hosts: Vec<String> = selected.iter().map(|h| h.to_string()).collect();
+    let mut serial = serial;
+    let rolling = match &play.rolling {
+        None => None,
+        Some(written) => {
+            let select = |members: Option<&Node>| {
+                let patterns = match members {
+                    None => patterns,
+                    Some(node) => {
+                        let value = evaluation.resolve(node).map_err(|t| wrong(t, node))?;
+                        self::patterns(&value.unwrap_or(Value::Null), node)
+                    }
+                };
+                let members = run.inventory.select(&patterns, None, true).map_err(Box::new)?;
+                Ok(members.iter().map(|h| h.to_string()).collect())
+            };
+            Rolling::plan(written, &evaluation, play.serial.as_ref(), select)?.map(Arc::new)
+        }
+    };
+    if let (Some(rolling), Some(written)) = (&rolling, &play.rolling) {
+        serial = rolling.serial().or(serial);
+        let batches = schedule::batches(serial.as_ref(), rolling.members.clone()).unwrap_or_default();
+        let widest = batches.iter().map(Vec::len).max().unwrap_or_default();
+        if let Some(why) = rolling.too_wide(widest) {
+            let node = written.width.as_ref().or(play.serial.as_ref());
+            return Err(Box::new(
+                Diagnostic::error(Code::MAJORITY, "too many nodes at a time")
+                    .at(node.map_or(written.span, |n| n.span), why),
+            ));
+        }
+    }
+    // Only what is changed is taken down.
+    prepared.rolling = rolling.clone().filter(|_| run.shared.mode == Mode::Apply);
     Ok(Planned {
         play: Arc::new(prepared),
         hosts,
@@ -417,13 +434,30 @@ fn plan_play(run: &Run, play: &Arc<Play>, adjacent: Arc<Adjacent>) -> Result<Pla
         max_fail_percentage,
         adjacent,
         vars_files: play.vars_files.clone(),
+        rolling,
     })
+}
+
+/// Host patterns, with their places where they are written one by one.
+fn patterns(value: &Value, node: &Node) -> Vec<Pattern> {
+    let one = |value: &Value, span| Pattern {
+        text: modules::plain(value),
+        span: Some(span),
+    };
+    match (value, node.as_seq()) {
+        (Value::Array(list), Some(nodes)) if nodes.len() == list.len() => {
+            list.iter().zip(nodes).map(|(v, n)| one(v, n.span)).collect()
+        }
+        (Value::Array(list), _) => list.iter().map(|v| one(v, node.span)).collect(),
+        (value, _) => vec![one(value, node.span)],
+    }
 }
 
 fn copy(play: &PlayRun) -> PlayRun {
     PlayRun {
         shared: play.shared.clone(),
         play: play.play.clone(),
+        rolling: play.rolling.clone(),
         ..*play
     }
 }
@@ -560,6 +594,7 @@ async fn play(
     dispatcher.tell(Event::PlayStarted { play: info });
     let batches = schedule::batches(planned.serial.as_ref(), hosts.clone()).unwrap_or_else(|_| vec![hosts.clone()]);
     let of = batches.len();
+    let mut course = Course::default();
     for (number, batch) in batches.into_iter().enumerate() {
         let batch: Vec<String> = batch.into_iter().filter(|h| !fleet.lost.contains(h)).collect();
         if of > 1 {
@@ -575,7 +610,8 @@ async fn play(
         let limits = Limits {
             max_fail_percentage: planned.max_fail_percentage,
         };
-        let end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
+        dispatcher.around = course.around(planned, fleet);
+        let mut end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
         fleet.skipping &= runs.iter().all(|r| r.skipping);
         for host in &mut runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
@@ -586,12 +622,26 @@ async fn play(
             if lost && (!end.clear_errors || host.state == State::Unreachable) {
                 fleet.lost.insert(host.name.clone());
             }
+            if host.state == State::Unreachable {
+                fleet.unreachable.insert(host.name.clone());
+            }
+            if !lost && !end.unfinished.contains(&host.name) {
+                course.done.insert(host.name.clone());
+            }
         }
-        if let Some(reason) = end.stop {
+        course.touched |= end.touched;
+        course.last = end.last.take().or(course.last);
+        let failed = batch
+            .iter()
+            .find(|h| planned.rolling.is_some() && fleet.lost.contains(*h));
+        let failed = failed.map(|host| format!("{host} failed: no other node is touched"));
+        if let Some(reason) = end.stop.or(failed) {
             dispatcher.tell(Event::Stopped { reason });
+            course.resume(run, planned, &hosts, dispatcher);
             return Ok(false);
         }
         if dispatcher.interrupted() {
+            course.resume(run, planned, &hosts, dispatcher);
             return Ok(false);
         }
         if end.end_play {
@@ -612,7 +662,45 @@ async fn play(
             return Ok(false);
         }
     }
+    if let (Some(rolling), Some(last)) = (&planned.rolling, &course.last)
+        && rolling.rebalance
+    {
+        dispatcher.rebalance(last).await;
+    }
     Ok(true)
+}
+
+/// How far a rolling play has come.
+#[derive(Default)]
+struct Course {
+    /// Hosts that are as the play wants them, and back where they were touched.
+    done: BTreeSet<String>,
+    touched: bool,
+    last: Option<Last>,
+}
+
+impl Course {
+    fn around(&self, planned: &Planned, fleet: &Fleet) -> Around {
+        let members = planned.rolling.iter().flat_map(|r| r.members.iter());
+        Around {
+            first: !self.touched,
+            working: BTreeSet::new(),
+            unreachable: members.filter(|h| fleet.unreachable.contains(*h)).cloned().collect(),
+        }
+    }
+
+    /// Tells how to go on with what is left of the play.
+    fn resume(&self, run: &Run, planned: &Planned, hosts: &[String], dispatcher: &mut Dispatcher<'_>) {
+        if planned.rolling.is_none() || run.command.is_empty() {
+            return;
+        }
+        let left = hosts.iter().filter(|h| !self.done.contains(*h));
+        let left: Vec<_> = left.filter_map(|host| shlex::try_quote(host).ok()).collect();
+        let command = shlex::try_join(run.command.iter().map(String::as_str)).unwrap_or_default();
+        dispatcher.tell(Event::Resume {
+            command: format!("{command} --limit {}", left.join(",")),
+        });
+    }
 }
 
 /// Hosts of a batch, and how to reach each.
@@ -796,6 +884,17 @@ fn vars_file(
     ))
 }
 
+/// Where the address and the user of a host were written, in words.
+fn origin(address: Option<String>, user: Option<String>) -> Option<String> {
+    match (address, user) {
+        (Some(address), Some(user)) if address == user => Some(format!("address and user come from {address}")),
+        (Some(address), Some(user)) => Some(format!("the address comes from {address}, the user from {user}")),
+        (Some(address), None) => Some(format!("the address comes from {address}")),
+        (None, Some(user)) => Some(format!("the user comes from {user}")),
+        (None, None) => None,
+    }
+}
+
 /// How to reach a host: variables, then keywords, then options, then ssh_config.
 fn target(run: &Run, host: &str, evaluation: &Evaluation<'_>) -> Result<Target, Vec<Diagnostic>> {
     let mut troubles = Vec::new();
@@ -874,8 +973,17 @@ fn target(run: &Run, host: &str, evaluation: &Evaluation<'_>) -> Result<Target, 
             name: host.to_owned(),
             connection: Connection::Local,
             connect_timeout_s,
+            origin: None,
         });
     }
+    let place = |names: &[&str]| {
+        let span = names.iter().find_map(|name| spans.get(*name))?;
+        run.shared.sources.locate(*span).map(|location| location.to_string())
+    };
+    let origin = origin(
+        place(&["ansible_ssh_host", "ansible_host"]),
+        place(&["ansible_ssh_user", "ansible_user"]),
+    );
     let mut args = if vars.common_args.is_empty() {
         run.reach.common_args.clone()
     } else {
@@ -897,5 +1005,6 @@ fn target(run: &Run, host: &str, evaluation: &Evaluation<'_>) -> Result<Target, 
         name: host.to_owned(),
         connection: Connection::Ssh(ssh),
         connect_timeout_s,
+        origin,
     })
 }

@@ -4,6 +4,7 @@
 
 use crate::diagnostic::SourceMap;
 use crate::engine::event::Mode;
+use crate::engine::rolling::Rolling;
 use crate::language::{Files, Play};
 use crate::template::Templar;
 use crate::transport::Secret;
@@ -59,6 +60,8 @@ pub struct PlayRun {
     pub strict: bool,
     pub force_handlers: bool,
     pub gather_facts: bool,
+    /// Where changes are made: a host has to have its turn.
+    pub rolling: Option<Arc<Rolling>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,9 @@ pub struct Missing {
     pub known: Map<String, Value>,
 }
 
+/// What a task produced, or why it cannot be known yet.
+pub type Stored = Result<Arc<Value>, Missing>;
+
 impl From<String> for Missing {
     fn from(why: String) -> Self {
         Missing { why, known: Map::new() }
@@ -64,7 +67,7 @@ impl Produced {
         facts && Arc::ptr_eq(&self.values, &other.values) && Arc::ptr_eq(&self.secret, &other.secret)
     }
 
-    pub fn set(&mut self, name: &str, value: Result<Arc<Value>, Missing>) {
+    pub fn set(&mut self, name: &str, value: Stored) {
         Arc::make_mut(&mut self.values).insert(name.to_owned(), value);
     }
 
@@ -336,7 +339,7 @@ struct Entry {
     lost: Option<Pos>,
     facts: Vec<(Pos, Arc<Value>)>,
     secret: Arc<HashSet<String>>,
-    values: HashMap<String, Vec<(Pos, Arc<Value>)>>,
+    values: HashMap<String, Vec<(Pos, Stored)>>,
 }
 
 impl Blackboard {
@@ -409,7 +412,7 @@ impl Blackboard {
         Ok(names.iter().filter(lives).cloned().collect())
     }
 
-    pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Arc<Value>) {
+    pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Stored) {
         self.write(host, |e| {
             e.values
                 .entry(name.to_owned())
@@ -463,7 +466,7 @@ impl Blackboard {
         };
         for (name, versions) in &entry.values {
             if let Some((_, value)) = versions.iter().rev().find(|(at, _)| before(at)) {
-                produced.set(name, Ok(value.clone()));
+                produced.set(name, value.clone());
             }
         }
         let reached = *free || entry.reached.as_ref().is_none_or(|r| r >= pos);

@@ -44,7 +44,7 @@ fn ssh_config(lab: &Utf8Path, nodes: &[Node]) -> String {
         text,
         "Host {} 10.231.0.*\n  User root\n  IdentityFile {lab}/{KEY}\n  IdentitiesOnly yes\n  \
          UserKnownHostsFile {lab}/known_hosts\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n  \
-         ConnectTimeout 10\n",
+         ConnectTimeout 10\n  ServerAliveInterval 5\n  ServerAliveCountMax 3\n",
         names.join(" ")
     );
     text
@@ -86,6 +86,8 @@ mod tests {
           GlobalKnownHostsFile none
           StrictHostKeyChecking yes
           ConnectTimeout 10
+          ServerAliveInterval 5
+          ServerAliveCountMax 3
         ");
     }
 

@@ -20,6 +20,8 @@ pub enum Place {
     LoopControl,
     /// `meta/main.yml` of a role.
     Meta,
+    /// The mapping of a play's `rolling`.
+    Rolling,
 }
 
 impl Place {
@@ -34,6 +36,7 @@ impl Place {
             Place::Playbook => "`import_playbook`",
             Place::LoopControl => "`loop_control`",
             Place::Meta => "a role's `meta/main.yml`",
+            Place::Rolling => "`rolling`",
         }
     }
 }
@@ -47,6 +50,7 @@ const INCLUDE: u16 = 1 << Place::Include as u16;
 const PLAYBOOK: u16 = 1 << Place::Playbook as u16;
 const LOOP: u16 = 1 << Place::LoopControl as u16;
 const META: u16 = 1 << Place::Meta as u16;
+const ROLLING: u16 = 1 << Place::Rolling as u16;
 /// What plays, roles, blocks and tasks share.
 const BASE: u16 = PLAY | ROLE | BLOCK | TASK;
 
@@ -118,6 +122,7 @@ static KEYWORDS: &[Keyword] = &[
     yes("pre_checks", PLAY),
     yes("pre_tasks", PLAY),
     yes("roles", PLAY),
+    yes("rolling", PLAY),
     yes("serial", PLAY),
     yes("strategy", PLAY),
     yes("tasks", PLAY),
@@ -191,6 +196,14 @@ static KEYWORDS: &[Keyword] = &[
     yes("dependencies", META),
     yes("galaxy_info", META),
     not_yet("argument_specs", META),
+    // `rolling`.
+    yes("drain", ROLLING),
+    yes("drain_timeout", ROLLING),
+    yes("gate_timeout", ROLLING),
+    yes("members", ROLLING),
+    yes("rebalance", ROLLING),
+    yes("start_timeout", ROLLING),
+    yes("width", ROLLING),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,7 +283,11 @@ pub fn unknown<'a>(entry: &Entry, place: Place, others: impl Iterator<Item = &'a
     let names = supported(place).map(|k| -> &'a str { k });
     match similar_name(name, names.chain(others)) {
         Some(near) => diagnostic.fix("there is a keyword with a similar name", entry.key_span, near),
-        None if matches!(place, Place::LoopControl | Place::Playbook | Place::Meta) => {
+        None if matches!(
+            place,
+            Place::LoopControl | Place::Playbook | Place::Meta | Place::Rolling
+        ) =>
+        {
             let all: Vec<_> = supported(place).map(|k| format!("`{k}`")).collect();
             diagnostic.note(format!("{} takes {}", place.called(), all.join(", ")))
         }
@@ -286,6 +303,7 @@ fn homes(name: &str) -> String {
         Place::Task,
         Place::Handler,
         Place::LoopControl,
+        Place::Rolling,
     ];
     let homes: Vec<_> = places
         .into_iter()

@@ -28,7 +28,7 @@ pub use adhoc::adhoc;
 pub use load::{Include, load, load_included};
 
 pub use node::{Entry, Mapping, Node, Text, Yaml};
-pub use program::{Block, Common, Item, Loop, LoopKind, Play, Program, Role, Task};
+pub use program::{Block, Common, Item, Loop, LoopKind, Play, Program, Role, Rolling, Task};
 
 /// What the pure parts see of the controller's disk: implemented over the real one in `commands`, in memory in
 /// tests. Paths are as the user wrote them or joined to those; `/` separates.

@@ -1,11 +1,11 @@
 //! Plays: keywords of a play, and the order of its parts.
 
 use super::common;
-use super::keywords::Place;
+use super::keywords::{self, Place};
 use super::load::{Around, Loader, Scope, directory};
 use super::shape;
 use crate::diagnostic::{Code, Diagnostic, Span};
-use crate::language::{Item, Mapping, Node, Play, Yaml};
+use crate::language::{Item, Mapping, Node, Play, Rolling, Yaml};
 use std::sync::Arc;
 
 impl Loader<'_> {
@@ -19,7 +19,7 @@ impl Loader<'_> {
             self.out.push(self.no_hosts(mapping, first.key_span));
             return None;
         };
-        self.check_hosts(hosts);
+        self.check_hosts(hosts, "`hosts`");
         let (mut own, rest) = common::split(mapping, Place::Play, &mut self.out);
         // Ansible lays an import's variables over the play's, unites tags, and puts `when` before every task's.
         own.when = around.iter().flat_map(|a| a.common.when.clone()).collect();
@@ -37,6 +37,7 @@ impl Loader<'_> {
             common: Arc::new(own),
             vars_files: Vec::new(),
             serial: None,
+            rolling: None,
             order: None,
             max_fail_percentage: None,
             strategy: None,
@@ -76,6 +77,7 @@ impl Loader<'_> {
                 "force_handlers" => play.force_handlers = shape::boolean(value, what, &mut self.out),
                 "max_fail_percentage" => play.max_fail_percentage = self.percentage(value, what),
                 "serial" => play.serial = self.serial(value),
+                "rolling" => play.rolling = self.rolling(value),
                 "order" => {
                     let orders = ["inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle"];
                     play.order = shape::choice(value, what, &orders, &[], &mut self.out);
@@ -112,7 +114,7 @@ impl Loader<'_> {
         }
     }
 
-    fn check_hosts(&mut self, hosts: &Node) {
+    fn check_hosts(&mut self, hosts: &Node, what: &str) {
         let empty = match &hosts.yaml {
             Yaml::Null => true,
             Yaml::Str(text) => text.value.trim().is_empty(),
@@ -124,13 +126,14 @@ impl Loader<'_> {
             }
             _ => {
                 self.out
-                    .push(shape::wrong(hosts, "`hosts`", "a host pattern or a list of them"));
+                    .push(shape::wrong(hosts, what, "a host pattern or a list of them"));
                 return;
             }
         };
         if empty {
-            self.out
-                .push(Diagnostic::error(Code::SHAPE, "`hosts` is empty").at(hosts.span, "expected a host pattern"));
+            self.out.push(
+                Diagnostic::error(Code::SHAPE, format!("{what} is empty")).at(hosts.span, "expected a host pattern"),
+            );
         }
     }
 
@@ -166,6 +169,49 @@ impl Loader<'_> {
             }
         }
         Some(node.clone())
+    }
+
+    /// A boolean, or the mapping of how.
+    fn rolling(&mut self, node: &Node) -> Option<Rolling> {
+        let mut rolling = Rolling {
+            span: node.span,
+            on: None,
+            width: None,
+            members: None,
+            drain: None,
+            rebalance: None,
+            gate_timeout: None,
+            drain_timeout: None,
+            start_timeout: None,
+        };
+        let Some(mapping) = node.as_map() else {
+            if matches!(node.yaml, Yaml::Seq(_)) {
+                self.out.push(shape::wrong(node, "`rolling`", "a boolean or a mapping"));
+                return None;
+            }
+            rolling.on = Some(shape::boolean(node, "`rolling`", &mut self.out)?);
+            return Some(rolling);
+        };
+        for entry in &mapping.entries {
+            if !keywords::check(entry, Place::Rolling, &mut self.out) {
+                continue;
+            }
+            let (value, what) = (&entry.value, format!("`{}`", entry.key));
+            match entry.key.as_str() {
+                "width" => rolling.width = shape::number(value, &what, &mut self.out),
+                "members" => {
+                    self.check_hosts(value, &what);
+                    rolling.members = Some(value.clone());
+                }
+                "drain" => rolling.drain = shape::boolean(value, &what, &mut self.out),
+                "rebalance" => rolling.rebalance = shape::boolean(value, &what, &mut self.out),
+                "gate_timeout" => rolling.gate_timeout = shape::number(value, &what, &mut self.out),
+                "drain_timeout" => rolling.drain_timeout = shape::number(value, &what, &mut self.out),
+                "start_timeout" => rolling.start_timeout = shape::number(value, &what, &mut self.out),
+                _ => {}
+            }
+        }
+        Some(rolling)
     }
 
     /// Paths, or lists of paths of which the first that exists is read.

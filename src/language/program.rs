@@ -26,6 +26,7 @@ pub struct Play {
     pub common: Arc<Common>,
     pub vars_files: Vec<Node>,
     pub serial: Option<Node>,
+    pub rolling: Option<Rolling>,
     pub order: Option<Node>,
     pub max_fail_percentage: Option<Node>,
     pub strategy: Option<Node>,
@@ -41,6 +42,24 @@ pub struct Play {
     pub post_checks: Vec<Item>,
     /// Roles' handlers and the play's, in the order in which they run.
     pub handlers: Vec<Item>,
+}
+
+/// `rolling:` of a play: nodes of a running cluster are changed a few at a time. Unset: see `engine::rolling`.
+#[derive(Clone, Debug)]
+pub struct Rolling {
+    pub span: Span,
+    /// Of `rolling: true`; a mapping has none and means yes.
+    pub on: Option<Node>,
+    /// Nodes at a time.
+    pub width: Option<Node>,
+    /// Host pattern, or a list: the hosts of the cluster.
+    pub members: Option<Node>,
+    pub drain: Option<Node>,
+    pub rebalance: Option<Node>,
+    /// Seconds.
+    pub gate_timeout: Option<Node>,
+    pub drain_timeout: Option<Node>,
+    pub start_timeout: Option<Node>,
 }
 
 /// Keywords that plays, roles, blocks and tasks share; a task is governed by the chain of them.

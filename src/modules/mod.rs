@@ -16,9 +16,11 @@ mod cpu_affinity;
 mod cpu_online;
 mod debian;
 pub mod disk;
+mod erlang_cookie;
 mod file;
 mod file_attributes;
 mod file_content;
+mod hostname;
 mod io_scheduler;
 mod ionice;
 pub mod knob;
@@ -29,13 +31,17 @@ mod ping;
 mod python_regex;
 mod rabbitmq;
 mod rabbitmq_binding;
+mod rabbitmq_cli;
+mod rabbitmq_cluster;
 mod rabbitmq_definitions;
 mod rabbitmq_exchange;
 mod rabbitmq_limits;
+mod rabbitmq_node;
 mod rabbitmq_parameter;
 mod rabbitmq_permissions;
 mod rabbitmq_policy;
 mod rabbitmq_queue;
+mod rabbitmq_upgrade;
 mod rabbitmq_user;
 mod rabbitmq_vhost;
 mod registry;
@@ -295,6 +301,8 @@ pub struct Report {
     pub layers: Vec<Layer>,
     /// New `ansible_facts`.
     pub facts: Map<String, Value>,
+    /// The values are secret: the task is told as with `no_log`, and so is what is made of its result.
+    pub secret: bool,
     /// Not run, and why (`creates` exists...): Ansible's `skipped`.
     pub skipped: Option<String>,
     /// Of [`Action::finish`]: whether something changed, where only the outcome tells (`apt-get update`). Wins over

@@ -20,11 +20,17 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::file::SPEC,
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
+    &super::hostname::SPEC,
     // packages and services
     &super::package::SPEC,
     &super::apt::SPEC,
     &super::service::SPEC,
     &super::systemd::SPEC,
+    // RabbitMQ
+    &super::rabbitmq_cluster::SPEC,
+    &super::rabbitmq_node::SPEC,
+    &super::rabbitmq_upgrade::SPEC,
+    &super::erlang_cookie::SPEC,
     // objects of RabbitMQ
     &super::rabbitmq_user::SPEC,
     &super::rabbitmq_permissions::PERMISSIONS,
@@ -63,6 +69,7 @@ pub static HEADINGS: &[(&str, &str)] = &[
     ("sysctl", "Tuning"),
     ("template", "Files"),
     ("package", "Packages and services"),
+    ("rabbitmq_cluster", "RabbitMQ"),
     ("rabbitmq_user", "Objects of RabbitMQ"),
     ("check", "Commands and checks"),
     ("debug", "Control of the play"),

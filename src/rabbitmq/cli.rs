@@ -1,12 +1,12 @@
 //! The broker's command line tools, run so that every argument arrives as it is.
 
-/// `$1` is the tool, the rest its arguments.
+/// `$1` is the tool, the rest its arguments. For scripts that run several: `sh -c "$SCRIPT" rabbitmq-cli TOOL ARGUMENTS...`.
 ///
 /// Debian's wrapper in `/usr/sbin`, when root runs it, pastes the arguments into another shell's command line, where
 /// `$`, backquotes and backslashes are expanded (rabbitmq-server#66): permissions and patterns are full of them. So the
 /// tool itself is run, as the broker's user, from a directory that user may read (the VM loads code relative to it).
 /// Elixir wants a UTF-8 locale.
-const SCRIPT: &str = r#"tool=$1
+pub const SCRIPT: &str = r#"tool=$1
 shift
 LC_ALL=C.UTF-8
 export LC_ALL

@@ -4,7 +4,10 @@
 #![deny(clippy::disallowed_methods)]
 
 pub mod cli;
+pub mod cluster;
+pub mod conf;
 pub mod definitions;
+pub mod health;
 pub mod version;
 
 pub use version::Version;

@@ -50,6 +50,8 @@ impl fmt::Display for NotAVersion {
     }
 }
 
+impl std::error::Error for NotAVersion {}
+
 impl FromStr for Version {
     type Err = NotAVersion;
 

@@ -4,6 +4,7 @@
 use super::human::HumanOptions;
 use super::style::{Palette, count, duration, host_list, one_line, pad, paint, printable, width};
 use super::task::{Kind, OpenTask, counts_text, indented};
+use crate::diagnostic::Code;
 use crate::engine::event::{Failed, Mode, PlayInfo, Section, Stats, TaskInfo, TaskStatus, Timing};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -23,6 +24,8 @@ pub struct End {
     counts: BTreeMap<Kind, usize>,
     failures: Vec<Failure>,
     unreachable: Vec<(String, Option<String>, Failed)>,
+    /// Tasks that changed each host so far.
+    changed: BTreeMap<String, usize>,
     interrupted: bool,
 }
 
@@ -71,7 +74,7 @@ impl End {
                 continue;
             }
             let failed = result.failure.clone().unwrap_or_else(|| Failed {
-                code: crate::diagnostic::Code::TASK_FAILED.0.to_owned(),
+                code: Code::TASK_FAILED.0.to_owned(),
                 msg: result
                     .value
                     .get("msg")
@@ -98,7 +101,43 @@ impl End {
                 }),
             }
         }
+        for failure in &mut here {
+            failure
+                .failed
+                .notes
+                .extend(self.changed_before(&failure.hosts, "before this one"));
+        }
         self.failures.append(&mut here);
+        for (host, result) in &task.results {
+            if result.status == TaskStatus::Changed {
+                *self.changed.entry(host.clone()).or_default() += 1;
+            }
+        }
+    }
+
+    /// What a reader of a failure wants to know next: is the host as it was?
+    fn changed_before(&self, hosts: &[String], when: &str) -> Option<String> {
+        if self.mode != Some(Mode::Apply) {
+            return None;
+        }
+        let done: Vec<(&String, usize)> = hosts
+            .iter()
+            .map(|host| (host, self.changed.get(host).copied().unwrap_or(0)))
+            .collect();
+        let (first, n) = *done.first()?;
+        if done.iter().any(|(_, other)| *other != n) {
+            let each: Vec<String> = done.iter().map(|(host, n)| format!("{} {n}", one_line(host))).collect();
+            return Some(format!(
+                "note: tasks that changed these hosts {when}: {}",
+                each.join(", ")
+            ));
+        }
+        Some(match (n, hosts) {
+            (0, [_]) => format!("note: no task changed {} {when}", one_line(first)),
+            (0, _) => format!("note: no task changed these hosts {when}"),
+            (n, [_]) => format!("note: {} changed {} {when}", count(n, "task"), one_line(first)),
+            (n, _) => format!("note: {} changed each of these hosts {when}", count(n, "task")),
+        })
     }
 
     pub fn render(
@@ -114,10 +153,17 @@ impl End {
             let said = one_line(&failure.msg);
             let title = if said.contains(host.as_str()) {
                 said
+            } else if failure.code == Code::CONNECT.0 {
+                format!("cannot connect to {}: {said}", one_line(host))
             } else {
                 format!("{}: {said}", one_line(host))
             };
-            block(failure, &title, &[], None, options, &mut out);
+            let mut failure = failure.clone();
+            // Every task is told by now, and none after it ran there.
+            failure
+                .notes
+                .extend(self.changed_before(std::slice::from_ref(host), "in this run"));
+            block(&failure, &title, &[], None, options, &mut out);
         }
         for failure in &self.failures {
             out.push('\n');

@@ -4,7 +4,7 @@ use super::end::End;
 use super::style::{Palette, count, host_list, one_line, paint};
 use super::task::{self, NAME_COLUMN, OpenTask};
 use super::{Kept, Reporter, Sink};
-use crate::engine::event::{Event, Mode};
+use crate::engine::event::{Event, Mode, RollingState, RollingStep};
 use indicatif::ProgressBar;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -218,6 +218,29 @@ impl Reporter for Human {
             }
             Event::Stopped { reason } => {
                 let line = self.line("stopped", palette.failed, &one_line(reason));
+                self.print(&line);
+            }
+            Event::Rolling {
+                host,
+                step,
+                state,
+                text,
+            } => {
+                let (head, style) = match (step, state) {
+                    (_, RollingState::Waiting) => ("waiting", palette.dim),
+                    (RollingStep::Rebalance, RollingState::Failed) => ("not rebalanced", palette.changed),
+                    // The run stops, and that says why.
+                    (_, RollingState::Failed) => return,
+                    (RollingStep::Gate, RollingState::Passed) => ("gate open", palette.ok),
+                    (RollingStep::Drain, RollingState::Passed) => ("drained", palette.ok),
+                    (RollingStep::Return, RollingState::Passed) => ("back", palette.ok),
+                    (RollingStep::Rebalance, RollingState::Passed) => ("rebalanced", palette.ok),
+                };
+                let line = self.line(head, style, &format!("{}: {}", one_line(host), one_line(text)));
+                self.print(&line);
+            }
+            Event::Resume { command } => {
+                let line = self.line("go on with", palette.title, &one_line(command));
                 self.print(&line);
             }
             Event::Progress { .. } => {}

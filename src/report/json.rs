@@ -47,6 +47,8 @@ pub struct Json {
 struct Play {
     info: Value,
     tasks: Vec<Task>,
+    /// What a rolling play did beside its tasks, in order.
+    rolling: Vec<Value>,
 }
 
 struct Task {
@@ -88,7 +90,11 @@ impl Json {
             .map(|play| {
                 let tasks = play.tasks.into_iter();
                 let tasks = tasks.map(|t| pair(("task", t.info), ("hosts", Value::Object(t.hosts))));
-                pair(("play", play.info), ("tasks", tasks.collect()))
+                let mut told = pair(("play", play.info), ("tasks", tasks.collect()));
+                if !play.rolling.is_empty() {
+                    told["rolling"] = Value::Array(play.rolling);
+                }
+                told
             })
             .collect();
         let mut document = std::mem::take(&mut self.head);
@@ -137,6 +143,7 @@ impl Reporter for Json {
                 self.plays.push(Play {
                     info,
                     tasks: Vec::new(),
+                    rolling: Vec::new(),
                 });
             }
             Event::TaskStarted { task } => {
@@ -189,6 +196,20 @@ impl Reporter for Json {
             }
             Event::Stopped { reason } => {
                 self.tail.insert("stopped".to_owned(), json!(reason));
+            }
+            Event::Rolling {
+                host,
+                step,
+                state,
+                text,
+            } => {
+                if let Some(play) = self.plays.last_mut() {
+                    play.rolling
+                        .push(json!({"host": host, "step": step, "state": state, "text": text}));
+                }
+            }
+            Event::Resume { command } => {
+                self.tail.insert("resume".to_owned(), json!(command));
             }
             Event::RunFinished {
                 stats,

@@ -2,7 +2,7 @@
 
 use super::Reporter;
 use crate::cli::Exit;
-use crate::engine::event::{Event, Section, TaskStatus};
+use crate::engine::event::{Event, RollingState, RollingStep, Section, TaskStatus};
 use std::collections::BTreeSet;
 
 /// Counts what decides the exit status.
@@ -17,6 +17,8 @@ pub struct Tally {
     pub unreachable: u64,
     pub interrupted: bool,
     pub stopped: bool,
+    /// A gate of a rolling play stayed closed.
+    pub refused: bool,
     checks: BTreeSet<u64>,
 }
 
@@ -26,6 +28,8 @@ impl Tally {
     pub fn exit(&self, pending: bool, allow_empty: bool) -> Exit {
         if self.interrupted {
             Exit::Interrupted
+        } else if self.refused {
+            Exit::Refused
         } else if self.unreachable > 0 {
             Exit::Unreachable
         } else if self.failed > 0 {
@@ -62,6 +66,9 @@ impl Reporter for Tally {
             }
             Event::Interrupted => self.interrupted = true,
             Event::Stopped { .. } => self.stopped = true,
+            Event::Rolling { step, state, .. } => {
+                self.refused |= *state == RollingState::Failed && *step != RollingStep::Rebalance;
+            }
             _ => {}
         }
     }

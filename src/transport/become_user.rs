@@ -149,5 +149,6 @@ fn refused(message: impl Into<String>, help: &str) -> CallError {
         message: message.into(),
         said: String::new(),
         help: (!help.is_empty()).then(|| help.to_owned()),
+        origin: None,
     }
 }

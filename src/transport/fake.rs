@@ -421,6 +421,7 @@ impl Connector for FakeConnector {
                 message: "connection refused".to_owned(),
                 said: String::new(),
                 help: None,
+                origin: None,
             })
         } else {
             Ok(Box::new(FakePeer {
@@ -452,6 +453,7 @@ impl Peer for FakePeer {
             message: "connection lost".to_owned(),
             said: String::new(),
             help: None,
+            origin: None,
         };
         let result = match (loss, answer) {
             (None, Some(response)) => Ok(response),

@@ -85,6 +85,7 @@ fn no_shell(why: &str, said: String) -> CallError {
         message: format!("cannot run `sh` on this machine: {why}"),
         said,
         help: None,
+        origin: None,
     }
 }
 
@@ -94,5 +95,6 @@ fn ended(heard: &Heard) -> CallError {
         message: "`sh` ended before its answer was complete".to_owned(),
         said: heard.said.clone(),
         help: None,
+        origin: None,
     }
 }

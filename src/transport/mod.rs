@@ -39,6 +39,8 @@ pub struct Target {
     pub connection: Connection,
     /// Seconds for connecting.
     pub connect_timeout_s: u32,
+    /// Where address, port and user were written (`address and user come from hosts.yml:12:7`), for who cannot connect.
+    pub origin: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +120,8 @@ pub struct CallError {
     /// What ssh, sudo or the shell said, as it is.
     pub said: String,
     pub help: Option<String>,
+    /// Where address and user come from, when it is the connection that failed.
+    pub origin: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! The fleet of `--simulate`: fake hosts that look like fresh Debian 13 nodes on which RabbitMQ runs as its package sets it
 //! up, for trying a playbook without hosts, for golden transcripts and for measuring the engine.
 
+mod broker;
 mod debian;
 
 use super::fake::{FakeConnector, FakeHost, Node};
@@ -79,7 +80,10 @@ fn bare_node(name: &str) -> FakeHost {
     for directory in DIRECTORIES {
         host.put(directory, Node::directory());
     }
-    host.put("/etc/hostname", Node::file(format!("{name}\n")));
+    for file in ["/etc/hostname", "/proc/sys/kernel/hostname"] {
+        host.put(file, Node::file(format!("{name}\n")));
+    }
+    host.put("/etc/hosts", Node::file("127.0.0.1 localhost\n"));
     host.facts = json!({
         "architecture": "x86_64", "distribution": "Debian", "distribution_version": "13",
         "distribution_major_version": "13", "distribution_release": "trixie", "os_family": "Debian",

@@ -303,6 +303,7 @@ fn unreachable(message: impl Into<String>, said: String, help: Option<String>) -
         message: message.into(),
         said,
         help,
+        origin: None,
     }
 }
 
@@ -320,6 +321,7 @@ fn no_shell(heard: &Heard) -> CallError {
         help: Some(
             "the user needs a login shell that runs commands; see what `ssh HOST exec /bin/sh -c true` says".to_owned(),
         ),
+        origin: None,
     }
 }
 
@@ -333,6 +335,7 @@ fn cut(heard: &Heard, began: bool) -> CallError {
         message: format!("the connection was lost {what}"),
         said: heard.said.clone(),
         help: None,
+        origin: None,
     }
 }
 
@@ -404,5 +407,6 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         message: message.to_owned(),
         said,
         help: Some(help),
+        origin: None,
     }
 }

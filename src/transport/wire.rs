@@ -91,6 +91,7 @@ fn lost(what: &str) -> CallError {
         message: format!("the host's answer makes no sense: {what}"),
         said: String::new(),
         help: None,
+        origin: None,
     }
 }
 
@@ -100,6 +101,7 @@ fn unfit(message: String, help: &str) -> CallError {
         message,
         said: String::new(),
         help: Some(help.to_owned()),
+        origin: None,
     }
 }
 

@@ -293,3 +293,35 @@ fn lint_reads_templates_and_conditions() {
     assert_eq!((output.code, output.stdout.as_str()), (1, ""));
     assert_snapshot!(output.stderr);
 }
+
+/// What a node reads is judged together: conf.d and included files with rabbitmq.conf, plugins with keys. No secret is shown.
+#[test]
+fn lint_reads_what_a_broker_reads() {
+    let env = Environment::new();
+    env.write(
+        "rabbitmq/rabbitmq.conf",
+        "hearbeat = 20\nchannel_max = 100\ndefault_pass = to#psecret\ninclude more/*.inc\n",
+    );
+    env.write("rabbitmq/more/a.inc", "frame_max = x\n");
+    env.write(
+        "rabbitmq/conf.d/10-site.conf",
+        "channel_max = 200\nprometheus.tcp.port = 15692\n",
+    );
+    env.write("rabbitmq/enabled_plugins", "[rabbitmq_management].\n");
+    env.write("rabbitmq/advanced.config", "[{rabbit, []}]\n");
+    env.write("rabbitmq/rabbitmq-env.conf", "NODENAME = rabbit@a\n");
+    env.write("nginx/conf.d/site.conf", "server {\n}\n");
+    env.write(
+        "templates/rabbitmq.conf.j2",
+        "{% for x in y %}\nhearbeat = {{ x }}\n{% endfor %}\nheartbeat = 20\n",
+    );
+    let output = env.run(&["lint", ".", "--rabbitmq-version", "4.0"]);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(!output.stderr.contains("psecret"));
+    assert_snapshot!(output.stderr);
+
+    env.write("broker.txt", "heartbeat = 20\n");
+    let output = env.run(&["lint", "broker.txt", "--kind", "rabbitmq.conf"]);
+    assert_eq!((output.code, output.stdout.as_str()), (0, "checked 1 rabbitmq.conf\n"));
+    assert_eq!(env.run(&["lint", "broker.txt"]).code, 1);
+}

@@ -33,6 +33,7 @@ fn local(connector: LocalConnector) -> Backend {
             name: "here".to_owned(),
             connection: Connection::Local,
             connect_timeout_s: 10,
+            origin: None,
         },
         busybox: false,
     }

@@ -128,6 +128,7 @@ pub fn target(ssh: SshTarget) -> Target {
         name: "there".to_owned(),
         connection: Connection::Ssh(ssh),
         connect_timeout_s: 20,
+        origin: None,
     }
 }
 

@@ -5,7 +5,7 @@ use rmqplay::diagnostic::{Diagnostic, RenderOptions, SourceMap, render_human};
 use rmqplay::engine::event::{Event, HostResult, Mode};
 use rmqplay::engine::run::{Ended, Reach, Run};
 use rmqplay::engine::shared::{RunOptions, Shared};
-use rmqplay::inventory::Inventory;
+use rmqplay::inventory::{Inventory, Limit};
 use rmqplay::language::{self, Files};
 use rmqplay::template::{Settings, Templar};
 use rmqplay::transport::Connector;
@@ -110,8 +110,20 @@ impl Story {
         self
     }
 
+    pub fn limit(mut self, limit: &str) -> Story {
+        self.limit = Some(limit.to_owned());
+        self
+    }
+
     /// Runs it. Mistakes in playbook or inventory are a failed test.
     pub fn run(&self, connector: Arc<dyn Connector>) -> Told {
+        let told = self.attempt(connector);
+        assert!(told.ended.refused.is_empty(), "{}", told.refused());
+        told
+    }
+
+    /// Runs it; the run may be refused before anything is touched.
+    pub fn attempt(&self, connector: Arc<dyn Connector>) -> Told {
         let sources = SourceMap::default();
         let files: Arc<dyn Files> = self.files.clone();
         let (inventory, mut problems) = Inventory::load(&["hosts".to_owned()], &*files, &sources);
@@ -141,13 +153,17 @@ impl Story {
             program,
             inventory: Arc::new(inventory),
             extra: Arc::default(),
-            limit: None,
+            limit: self
+                .limit
+                .as_ref()
+                .map(|limit| Limit::parse(limit, &*self.files, &sources).unwrap()),
             allow_empty: false,
             connector,
             forks: self.forks,
             reach: Reach::default(),
             playbooks: self.playbooks.clone(),
             seed: 1,
+            command: ["rmqplay", "apply", "site.yml"].map(str::to_owned).to_vec(),
         };
         let mut events = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -156,7 +172,6 @@ impl Story {
             .build()
             .unwrap();
         let ended = runtime.block_on(rmqplay::engine::run::run(&run, &mut |event| events.push(event)));
-        assert!(ended.refused.is_empty(), "{}", shown(&sources, ended.refused.iter()));
         Told { ended, events, sources }
     }
 }
@@ -170,6 +185,11 @@ fn shown<'a>(sources: &SourceMap, diagnostics: impl Iterator<Item = &'a Diagnost
 }
 
 impl Told {
+    /// Why nothing ran, as a user reads it.
+    pub fn refused(&self) -> String {
+        shown(&self.sources, self.ended.refused.iter())
+    }
+
     /// Results by host and task name, in the order in which they came.
     pub fn results(&self, host: &str) -> Vec<(String, HostResult)> {
         let mut names = BTreeMap::new();

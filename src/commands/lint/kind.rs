@@ -12,10 +12,25 @@ pub enum Kind {
     Variables,
     Template,
     Configuration,
+    Broker(BrokerFile),
+}
+
+/// Files that RabbitMQ reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BrokerFile {
+    /// Keys and values: rabbitmq.conf and what stands in conf.d
+    #[value(name = "rabbitmq.conf")]
+    Conf,
+    /// Erlang's terms
+    #[value(name = "advanced.config")]
+    Advanced,
+    /// Variables
+    #[value(name = "rabbitmq-env.conf")]
+    Env,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 10] = [
         Kind::Playbook,
         Kind::Role,
         Kind::Tasks,
@@ -23,6 +38,9 @@ impl Kind {
         Kind::Variables,
         Kind::Template,
         Kind::Configuration,
+        Kind::Broker(BrokerFile::Conf),
+        Kind::Broker(BrokerFile::Advanced),
+        Kind::Broker(BrokerFile::Env),
     ];
 
     pub fn name(self) -> &'static str {
@@ -34,6 +52,9 @@ impl Kind {
             Kind::Variables => "variables file",
             Kind::Template => "template",
             Kind::Configuration => "configuration",
+            Kind::Broker(BrokerFile::Conf) => "rabbitmq.conf",
+            Kind::Broker(BrokerFile::Advanced) => "advanced.config",
+            Kind::Broker(BrokerFile::Env) => "rabbitmq-env.conf",
         }
     }
 }
@@ -45,8 +66,9 @@ pub struct Found {
     pub kind: Kind,
 }
 
-/// Everything below `paths` that can be checked, in the order given and then by name.
-pub fn find(paths: &[String], files: &dyn Files, out: &mut Vec<Diagnostic>) -> Vec<Found> {
+/// Everything below `paths` that can be checked, in the order given and then by name. `as_kind`: what the files named in
+/// `paths` are, whatever their names.
+pub fn find(paths: &[String], as_kind: Option<Kind>, files: &dyn Files, out: &mut Vec<Diagnostic>) -> Vec<Found> {
     let mut walk = Walk {
         files,
         found: Vec::new(),
@@ -61,11 +83,12 @@ pub fn find(paths: &[String], files: &dyn Files, out: &mut Vec<Diagnostic>) -> V
         } else if files.is_dir(path) {
             walk.directory(path);
         } else {
-            match walk.file(path) {
+            match as_kind.or_else(|| walk.file(path)) {
                 Some(kind) => walk.add(path, kind),
                 None => out.push(
                     Diagnostic::error(Code::USAGE, format!("it cannot be told what `{path}` is"))
-                        .note("playbooks and files of tasks are lists, inventories stand below `inventories/`, templates end in `.j2`"),
+                        .note("playbooks and files of tasks are lists, inventories stand below `inventories/`, templates end in `.j2`")
+                        .help("of a file of RabbitMQ's with another name, `--kind` tells what it is"),
                 ),
             }
         }
@@ -105,6 +128,7 @@ impl Walk<'_> {
                     self.add(&join(&tasks, &name), Kind::Tasks);
                 }
             }
+            self.broker_files(&join(path, "files"));
             return self.templates(path);
         }
         let names = self.names(path);
@@ -116,7 +140,9 @@ impl Walk<'_> {
         for name in names {
             let inner = join(path, &name);
             if self.files.is_dir(&inner) {
-                if !PASSED_OVER.contains(&name.as_str()) {
+                if name == "files" {
+                    self.broker_files(&inner);
+                } else if !PASSED_OVER.contains(&name.as_str()) {
                     self.directory(&inner);
                 }
             } else if let Some(kind) = self.file(&inner) {
@@ -143,6 +169,37 @@ impl Walk<'_> {
         }
     }
 
+    /// Among files to be copied, what is known by its name.
+    fn broker_files(&mut self, path: &str) {
+        for name in self.names(path) {
+            let inner = join(path, &name);
+            if self.files.is_dir(&inner) {
+                self.broker_files(&inner);
+            } else if let Some(kind) = self.broker_file(&inner) {
+                self.add(&inner, kind);
+            }
+        }
+    }
+
+    fn broker_file(&self, path: &str) -> Option<Kind> {
+        let kind = match last(path) {
+            "rabbitmq.conf" => BrokerFile::Conf,
+            // The classic format of everything, still read.
+            "advanced.config" | "rabbitmq.config" => BrokerFile::Advanced,
+            "rabbitmq-env.conf" => BrokerFile::Env,
+            name => {
+                // Other programs have a conf.d too.
+                let (directory, above) = (parent(path), parent(parent(path)));
+                let ours = last(above) == "rabbitmq" || self.files.exists(&join(above, "rabbitmq.conf"));
+                if !(name.ends_with(".conf") && last(directory) == "conf.d" && ours) {
+                    return None;
+                }
+                BrokerFile::Conf
+            }
+        };
+        Some(Kind::Broker(kind))
+    }
+
     fn is_role(&self, path: &str) -> bool {
         ROLE_PARTS.iter().any(|part| {
             ["main.yml", "main.yaml"]
@@ -159,6 +216,9 @@ impl Walk<'_> {
         }
         if name.ends_with(".j2") {
             return Some(Kind::Template);
+        }
+        if let Some(kind) = self.broker_file(path) {
+            return Some(kind);
         }
         let parts: Vec<&str> = path.split('/').collect();
         if parts.iter().any(|p| *p == "group_vars" || *p == "host_vars") {
@@ -215,14 +275,19 @@ impl Walk<'_> {
     }
 }
 
-fn join(directory: &str, name: &str) -> String {
+pub fn join(directory: &str, name: &str) -> String {
     match directory {
         "." => name.to_owned(),
         _ => format!("{}/{name}", directory.trim_end_matches('/')),
     }
 }
 
-fn last(path: &str) -> &str {
+/// The directory a path is in; `.` for a bare name.
+pub fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(parent, _)| parent)
+}
+
+pub fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 

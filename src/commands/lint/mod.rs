@@ -1,5 +1,6 @@
 //! `lint PATH...`: everything that can be known to be wrong without a host.
 
+mod broker;
 mod kind;
 
 use super::config::Config;
@@ -11,6 +12,7 @@ use crate::inventory::{Inventory, read_vars};
 use crate::language::{self, Files};
 use crate::report::style::count;
 use crate::template::FileOptions;
+pub use kind::BrokerFile;
 use kind::{Found, Kind};
 use serde_json::json;
 
@@ -20,7 +22,8 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
         Err(diagnostics) => return session.tell(&diagnostics),
     };
     let mut diagnostics = Vec::new();
-    let found = kind::find(&args.paths, &session.files, &mut diagnostics);
+    let as_kind = args.kind.map(Kind::Broker);
+    let found = kind::find(&args.paths, as_kind, &session.files, &mut diagnostics);
     if found.is_empty() && diagnostics.is_empty() {
         let paths: Vec<String> = args.paths.iter().map(|p| format!("`{p}`")).collect();
         diagnostics.push(Diagnostic::error(
@@ -31,6 +34,7 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
     for one in &found {
         check(session, one, &config, &mut diagnostics);
     }
+    broker::check(session, &found, args.rabbitmq_version, &mut diagnostics);
     // Without an extension or content that tells, several ways lead to one file: each mistake once.
     tidy(&session.sources, &mut diagnostics);
     let errors = diagnostics.iter().filter(|d| d.is_error()).count();
@@ -62,6 +66,7 @@ fn summary(found: &[Found]) -> String {
         let n = found.iter().filter(|f| f.kind == *kind).count();
         (n > 0).then(|| match (n, *kind) {
             (1, Kind::Inventory) => "1 inventory".to_owned(),
+            (n, Kind::Broker(_)) => format!("{n} {}", kind.name()),
             (n, Kind::Inventory) => format!("{n} inventories"),
             (n, kind) => count(n, kind.name()),
         })
@@ -102,6 +107,8 @@ fn check(session: &Session, one: &Found, config: &Config, out: &mut Vec<Diagnost
                 out.extend(errors);
             }
         }
+        // Together: what stands in one of them may be replaced in another.
+        Kind::Broker(_) => {}
         Kind::Template => {
             if let Some(text) = text(session, path, out) {
                 let file = session.sources.add(path, text);

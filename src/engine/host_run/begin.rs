@@ -147,7 +147,7 @@ impl HostRun {
             };
             let registered = task.register.iter().zip(&done.register);
             for (name, value) in registered.chain(&done.values) {
-                self.produced.set(name, Ok(value.clone()));
+                self.produced.set(name, value.clone());
                 if done.secret {
                     Arc::make_mut(&mut self.produced.secret).insert(name.clone());
                 }
@@ -172,6 +172,9 @@ impl HostRun {
         {
             self.walk.advance();
             return Ok(Flow::Again);
+        }
+        if self.standing == Standing::Admitted && self.walk.section() == Section::PostCheck {
+            return Err(Next::Turn);
         }
         self.announce(&task, &pos, &scope, world);
         let mut run = TaskRun {

@@ -141,6 +141,12 @@ impl HostRun {
                     let report = change.report.clone();
                     return Work::Item(Box::new(ItemOutcome::changed(change, report)));
                 }
+                if self.play.rolling.is_some()
+                    && self.standing == Standing::Untouched
+                    && !self.says_unchanged(run, &change)
+                {
+                    return Work::Leave(Next::Turn);
+                }
                 let again = if change.settle == Settle::LookAgain {
                     let mut again = action.probes();
                     again.extend(used);

@@ -120,6 +120,7 @@ impl HostRun {
             hide_diff,
             ..
         } = run;
+        let no_log = no_log || results.iter().any(|r| r.secret);
         let mut summary = result::summarise(items.is_some(), results);
         if let Some(failed) = &mut summary.failure
             && failed.location.is_none()
@@ -154,6 +155,7 @@ impl HostRun {
 
         let value = Arc::new(Value::Object(summary.value.clone()));
         let no_log = no_log || scope.tainted.get();
+        let mut registered = None;
         if let Some(name) = &task.register {
             let stored = match &summary.unknown {
                 Some(why) => Err(Missing::from(format!("`{name}`: {why}"))),
@@ -169,14 +171,13 @@ impl HostRun {
                 }
                 None => Ok(value.clone()),
             };
+            world.board.publish(&self.name, &pos, name, &stored);
+            registered = Some(stored.clone());
             self.produced.set(name, stored);
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
             } else if self.produced.secret.contains(name) {
                 Arc::make_mut(&mut self.produced.secret).remove(name);
-            }
-            if summary.unknown.is_none() && !summary.partial {
-                world.board.publish(&self.name, &pos, name, &value);
             }
         }
         if !summary.facts.is_empty() {
@@ -186,13 +187,13 @@ impl HostRun {
             }
         }
         for (name, set) in &summary.set {
-            let set = Arc::new(set.clone());
+            let set = Ok(Arc::new(set.clone()));
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
             } else if self.produced.secret.contains(name) {
                 Arc::make_mut(&mut self.produced.secret).remove(name);
             }
-            self.produced.set(name, Ok(set.clone()));
+            self.produced.set(name, set.clone());
             if no_log {
                 Arc::make_mut(&mut self.produced.secret).insert(name.clone());
             }
@@ -218,14 +219,14 @@ impl HostRun {
             world.once.insert(
                 pos.clone(),
                 Once {
-                    register: task.register.as_ref().map(|_| value.clone()),
+                    register: registered,
                     facts: (!summary.facts.is_empty())
                         .then(|| self.produced.facts.clone())
                         .flatten(),
                     values: summary
                         .set
                         .iter()
-                        .map(|(k, v)| (k.clone(), Arc::new(v.clone())))
+                        .map(|(k, v)| (k.clone(), Ok(Arc::new(v.clone()))))
                         .collect(),
                     failed: summary.status == TaskStatus::Failed && !ignore,
                     secret: no_log,

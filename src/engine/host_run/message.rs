@@ -123,7 +123,7 @@ impl HostRun {
                     }
                     .0
                     .to_owned();
-                    failed.notes.extend(said(&error.said));
+                    failed.notes.extend(said("it", &error.said));
                 }
                 if let Some(run) = &mut self.current {
                     run.item.action = None;
@@ -165,7 +165,7 @@ impl HostRun {
                 let failure = Failed {
                     code: code.0.to_owned(),
                     msg: error.message,
-                    notes: said(&error.said),
+                    notes: said("ssh", &error.said).into_iter().chain(error.origin).collect(),
                     helps: error.help.into_iter().collect(),
                     location: None,
                     rendered: None,

@@ -25,7 +25,7 @@ use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Taint, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Stored, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
 use crate::language::{Node, Task};
@@ -44,6 +44,9 @@ pub enum Next {
     Wait(Condition),
     /// Step again after so many seconds.
     Sleep(f64),
+    /// Something is about to change, and in a rolling play the host has to have its turn first ([`HostRun::admit`]);
+    /// or the tasks are done, and the node is to be back before the checks.
+    Turn,
     /// The play is over for this host.
     Done,
 }
@@ -77,9 +80,9 @@ pub struct World<'a> {
 /// A `run_once` task's outcome for the hosts that did not run it.
 #[derive(Clone, Debug)]
 pub struct Once {
-    pub register: Option<Arc<Value>>,
+    pub register: Option<Stored>,
     pub facts: Option<Arc<Value>>,
-    pub values: HashMap<String, Arc<Value>>,
+    pub values: HashMap<String, Stored>,
     pub failed: bool,
     /// `no_log`.
     pub secret: bool,
@@ -140,6 +143,17 @@ pub enum State {
     Unreachable,
 }
 
+/// Where a host of a rolling play stands; in any other play nobody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was changed yet.
+    Untouched,
+    /// It may be changed.
+    Admitted,
+    /// It was changed, and is back.
+    Back,
+}
+
 pub struct HostRun {
     pub name: String,
     pub play: Arc<PlayRun>,
@@ -174,6 +188,7 @@ pub struct HostRun {
     before: Option<Walk>,
     /// Where the host failed or was lost.
     pub lost_at: Option<Pos>,
+    pub standing: Standing,
 }
 
 /// What the host has written down of handlers to run, see `ledger`.
@@ -295,7 +310,14 @@ impl HostRun {
             pending: None,
             before: None,
             lost_at: None,
+            standing: Standing::Untouched,
         }
+    }
+
+    /// The host has its turn: what was seen before it does not count any more.
+    pub fn admit(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.cache.expire();
     }
 
     pub fn facts_are_pending(&self) -> bool {
@@ -427,16 +449,17 @@ fn lost_outcome(error: Option<&CallError>) -> ItemOutcome {
     let mut outcome = ItemOutcome::failed(failure);
     if let Some(failed) = &mut outcome.failure {
         failed.code = Code::LOST.0.to_owned();
-        failed.notes.extend(error.iter().flat_map(|e| said(&e.said)));
+        failed.notes.extend(error.iter().flat_map(|e| said("ssh", &e.said)));
     }
     outcome
 }
 
-fn said(text: &str) -> Vec<String> {
+/// The words of `who` (ssh, or what ran), for the notes of a failure.
+fn said(who: &str, text: &str) -> Vec<String> {
     text.lines()
         .filter(|l| !l.trim().is_empty())
         .take(5)
-        .map(|l| format!("said: {l}"))
+        .map(|l| format!("{who} said: {l}"))
         .collect()
 }
 

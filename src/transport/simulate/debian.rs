@@ -1,8 +1,10 @@
 //! Commands on a simulated node: systemd with the one unit `rabbitmq-server`, its process, the disk, the package. What is
 //! not known here succeeds and says nothing.
 
+use super::broker;
 use crate::host::{Content, Exec, ExecResult};
 use crate::modules::unit::reloaded;
+use crate::rabbitmq::cli;
 use crate::transport::fake::{FakeHost, Node, Program};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ pub fn install(host: &mut FakeHost) {
     host.put("/usr/lib/rabbitmq/bin/rabbitmq-server", Node::file("#!/bin/sh\n"));
     host.put("/etc/rabbitmq/rabbitmq-env.conf", Node::file("# Defaults to rabbit.\n"));
     host.put("/var/lib/rabbitmq", Node::directory());
+    host.put("/usr/lib/rabbitmq/lib/rabbitmq_server-4.0.5", Node::directory());
     host.ports.push(5672);
     restart(host);
 }
@@ -96,8 +99,12 @@ impl Program for Debian {
                 "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 41152736 3154320 35868816 9% /\n",
             ),
             ["rabbitmq-diagnostics", .., "environment", "--formatter", "json"] => said(&environment(host)),
-            ["sh", "-c", script, ref rest @ ..] => shell(host, script, rest, act),
-            _ => ExecResult::default(),
+            ["sh", "-c", script, _, cli::SCRIPT, ref rest @ ..] => broker::script(host, script, rest, act),
+            _ => match (broker::is_tool(&argv), &argv[..]) {
+                (Some((tool, arguments)), _) => broker::tool(host, tool, arguments),
+                (None, ["sh", "-c", script, rest @ ..]) => shell(host, script, rest, act),
+                _ => ExecResult::default(),
+            },
         }
     }
 }
@@ -179,6 +186,7 @@ fn restart(host: &mut FakeHost) {
     keep(host, FILES, value("LimitNOFILE"));
     keep(host, CPUS, cpus);
     keep(host, IO, &priority);
+    broker::start(host);
 }
 
 const ALL_CPUS: &str = "0-3";
@@ -239,14 +247,14 @@ fn keep(host: &mut FakeHost, key: &str, value: &str) -> ExecResult {
     ExecResult::default()
 }
 
-fn said(stdout: &str) -> ExecResult {
+pub(super) fn said(stdout: &str) -> ExecResult {
     ExecResult {
         stdout: Content::from(stdout),
         ..ExecResult::default()
     }
 }
 
-fn failed(rc: i32) -> ExecResult {
+pub(super) fn failed(rc: i32) -> ExecResult {
     ExecResult {
         rc,
         ..ExecResult::default()
