@@ -7,6 +7,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use crate::engine::walk::Pos;
+use crate::host::{Observation, Probe};
 use crate::modules::Shared;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ pub struct CameTo {
     pub value: Map<String, Value>,
     pub failed: Option<String>,
     pub unknown: Option<String>,
+    /// Dry run: what looks would see now.
+    pub foretold: Vec<(Probe, Observation)>,
 }
 
 /// What is shared, and what the task that is about it says.

@@ -61,6 +61,7 @@ impl HostRun {
             Whose::Awaited => Some(Work::Leave(Next::Wait(Condition::Shared(run.pos.clone())))),
             Whose::Done => {
                 let came_to = world.shares.result(world.index, &run.pos)?;
+                self.overlay.foretell(&came_to.foretold);
                 Some(Work::All(Box::new(taken_over(came_to))))
             }
         }
@@ -95,6 +96,7 @@ impl HostRun {
             value: summary.value.clone(),
             failed: summary.failure.as_ref().map(|f| f.msg.clone()),
             unknown: summary.unknown.clone(),
+            foretold: self.overlay.told(),
         };
         world.shares.done(world.index, pos, came_to);
     }
