@@ -52,6 +52,13 @@ impl Overlay {
         }
     }
 
+    /// All that was foretold and still holds.
+    pub fn told(&self) -> Vec<(Probe, Observation)> {
+        let told = self.foretold.iter();
+        told.map(|(probe, (observation, since))| (probe.clone(), self.doubt(probe, observation.clone(), *since)))
+            .collect()
+    }
+
     /// Takes note of ops that `task` would run.
     pub fn apply(&mut self, ops: &[Op], task: &str) {
         for op in ops {

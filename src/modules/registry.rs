@@ -49,6 +49,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::rabbitmq_queue::SPEC,
     &super::rabbitmq_binding::SPEC,
     &super::rabbitmq_definitions::SPEC,
+    &super::rabbitmq_plugin::SPEC,
+    &super::rabbitmq_feature_flag::SPEC,
     // commands and checks
     &super::check::SPEC,
     &super::command::COMMAND,
