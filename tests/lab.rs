@@ -17,6 +17,10 @@ mod bare;
 mod becoming;
 #[path = "lab/booted.rs"]
 mod booted;
+#[path = "lab/conf.rs"]
+mod conf;
+#[path = "lab/cluster.rs"]
+mod cluster;
 #[path = "lab/demo.rs"]
 mod demo;
 #[path = "lab/desk.rs"]
@@ -83,11 +87,16 @@ fn main() -> ExitCode {
         nodes::host_keys_are_strict,
         becoming::each_way,
         becoming::within_a_play,
+        conf::on_trixie,
         site::on_trixie,
+        cluster::begun_grown_and_mended,
+        cluster::a_cookie_of_its_own,
         rolling::changes_and_restarts_lose_nothing,
         rolling::a_node_dies_at_the_worst_moment,
         demo::from_nothing_and_again,
         site::on_bookworm,
+        conf::on_bookworm,
+        cluster::on_3_10,
     ];
     let conclusion = libtest_mimic::run(&arguments, tests);
     booted::take_down();

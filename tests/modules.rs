@@ -34,8 +34,8 @@
 //! answer, and must be given if it is not 1 for `keep`: a converged host costs one.
 //! `finish` holds what the outcomes come to, `values` or `fail`.
 //!
-//! After a change that is to be looked at again, `decide` must say Keep on what the ops left behind; the case has to tell
-//! through `after` what commands changed. `after: skip` where that is not to be had.
+//! After a change that is to be looked at again, `decide` must say Keep on what the ops left behind, and on what the change
+//! foretold; the case has to tell through `after` what commands changed. `after: skip` where that is not to be had.
 //!
 //! `RMQPLAY_BLESS=1 cargo test --test modules -- MODULE/CASE` writes what came out; read it before it is committed.
 
@@ -202,6 +202,10 @@ fn look_again(case: &Case, host: &Host, action: &dyn Action, change: &Change) ->
             host.add(&after.tree, &after.seen)?;
         }
         None => host.perform(&change.ops),
+    }
+    let foretold = change.foretold.iter();
+    for (probe, observation) in foretold.filter(|(_, o)| !matches!(o, Observation::Unknown(_))) {
+        host.seen.insert(key(probe), observation.clone());
     }
     match decide(action, &host).1 {
         Ok(Decision::Keep(_)) => Ok(()),
@@ -397,6 +401,14 @@ fn describe_op(op: &Op, host: &Host) -> Value {
         .and_then(|m| m.values_mut().next())
         .and_then(Value::as_object_mut)
     {
+        if let Op::Exec(exec) = op
+            && rmqplay::rabbitmq::cli::starts_vm(&exec.argv)
+        {
+            body.insert(
+                "argv".into(),
+                exec.argv[4..].iter().map(|a| json!(deletions(a))).collect(),
+            );
+        }
         if let Some(mode) = body.get("mode").and_then(Value::as_u64) {
             body.insert("mode".into(), json!(format!("{mode:04o}")));
         }
@@ -409,6 +421,19 @@ fn describe_op(op: &Op, host: &Host) -> Value {
         });
     }
     value
+}
+
+/// A program for `rabbitmqctl eval` is shown as the words it is given.
+fn deletions(argument: &str) -> String {
+    use base64::Engine as _;
+    let words = argument
+        .split_once("base64:decode(\"")
+        .and_then(|(_, rest)| rest.split_once('"'));
+    let bytes = words.and_then(|(words, _)| base64::engine::general_purpose::STANDARD.decode(words).ok());
+    bytes.map_or_else(
+        || argument.to_owned(),
+        |b| format!("delete {}", String::from_utf8_lossy(&b)),
+    )
 }
 
 /// What of `actual` the case speaks of: `wanted`'s keys and those it must not be silent about.

@@ -6,8 +6,8 @@
 
 use crate::engine::evaluate::{Trouble, item_scope};
 use crate::engine::event::Mode;
-use crate::engine::host_run::{HostRun, scope};
-use crate::engine::vars::{Blackboard, Produced, TaskScope};
+use crate::engine::host_run::{HostRun, World, scope};
+use crate::engine::vars::{Produced, TaskScope};
 use crate::engine::walk::Pos;
 use crate::host::{Observation, Probe, Scope};
 use crate::language::Task;
@@ -48,7 +48,8 @@ impl Ready {
 
 /// Adds to `wanted` what following tasks will look at: up to the first that is predicted to act, that runs as
 /// somebody else, or that nothing can be said about.
-pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wanted: &mut Vec<Probe>) -> Ready {
+pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: &mut Vec<Probe>) -> Ready {
+    let first = world.first;
     let mut ready = Ready::default();
     let mut walk = run.walk.clone();
     let mut produced = run.produced.clone();
@@ -60,7 +61,10 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
         {
             for index in rest.next..rest.items.len() {
                 let scope = item_scope(rest.scope, &task, rest.items, index);
-                if matches!(foresee_item(run, &task, spec, scope, wanted, &mut seen).0, Sight::Act) {
+                if matches!(
+                    foresee_item(run, &task, spec, scope, first, wanted, &mut seen).0,
+                    Sight::Act
+                ) {
                     return ready;
                 }
             }
@@ -80,13 +84,13 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, board: &Arc<Blackboard>, wa
             produced.clone(),
             &pos,
             Some(&task),
-            board,
+            world.board,
         ));
         if !crate::engine::select::by_tags(&run.evaluation(scope.clone()), &task) {
             walk.advance();
             continue;
         }
-        let (sight, action) = foresee(run, &task, spec, &scope, wanted, &mut seen);
+        let (sight, action) = foresee(run, &task, spec, &scope, first, wanted, &mut seen);
         // What read a secret is evaluated again in its turn, so that it is known that it did.
         if let Some(action) = action.filter(|_| spec.local && !scope.tainted.get()) {
             let prepared = Prepared {
@@ -118,6 +122,7 @@ fn foresee(
     task: &Arc<Task>,
     spec: &'static ModuleSpec,
     scope: &Arc<TaskScope>,
+    first: bool,
     wanted: &mut Vec<Probe>,
     seen: &mut HashSet<Probe>,
 ) -> (Sight, Option<Box<dyn Action>>) {
@@ -135,12 +140,12 @@ fn foresee(
     }
     let items = match evaluation.items(task) {
         Ok(Some(items)) => items,
-        Ok(None) => return foresee_item(run, task, spec, scope.clone(), wanted, seen),
+        Ok(None) => return foresee_item(run, task, spec, scope.clone(), first, wanted, seen),
         Err(_) => return (Sight::Nothing, None),
     };
     for index in 0..items.len() {
         let scope = item_scope(scope, task, &items, index);
-        if matches!(foresee_item(run, task, spec, scope, wanted, seen).0, Sight::Act) {
+        if matches!(foresee_item(run, task, spec, scope, first, wanted, seen).0, Sight::Act) {
             return (Sight::Act, None);
         }
     }
@@ -161,6 +166,7 @@ fn foresee_item(
     task: &Task,
     spec: &'static ModuleSpec,
     scope: Arc<TaskScope>,
+    first: bool,
     wanted: &mut Vec<Probe>,
     seen: &mut HashSet<Probe>,
 ) -> (Sight, Option<Box<dyn Action>>) {
@@ -178,6 +184,18 @@ fn foresee_item(
         }
         Err(Trouble::Wrong(_)) => return (Sight::Nothing, None),
     };
+    // What hosts share the first of them looks at; here nobody knows yet who does, nor whether that is the first.
+    if !first {
+        let fresh = |probe: &Probe| run.cache.fresh.get(probe).cloned();
+        match action.shared(&Seen::new(&fresh)) {
+            Ok(None) => {}
+            Err(Stop::NeedMore(more)) => {
+                add(run, more, wanted, seen);
+                return (Sight::Nothing, Some(action));
+            }
+            _ => return (Sight::Nothing, Some(action)),
+        }
+    }
     add(run, action.probes(), wanted, seen);
     let dry = run.play.shared.mode == Mode::Diff;
     let look = |probe: &Probe| -> Option<Observation> {

@@ -8,6 +8,7 @@ use crate::engine::event::{Event, Stats, TaskInfo, Timing};
 use crate::engine::host_run::{Condition, HostRun, Next, Once, Out, Standing, State, World};
 use crate::engine::rolling::Around;
 use crate::engine::schedule;
+use crate::engine::share::{Shares, Whose};
 use crate::engine::vars::Blackboard;
 use crate::engine::walk::Pos;
 use crate::transport::{CallError, CallErrorKind, Connector, Peer, Request, Response, Step, Target};
@@ -196,11 +197,16 @@ impl<'s> Dispatcher<'s> {
                         board,
                         once: &mut batch.once,
                         first,
+                        index,
+                        shares: &mut batch.shares,
+                        others_acts: batch.acts - runs[index].acts,
                         fatal: before,
                         out: &mut out,
                     };
+                    let acts = runs[index].acts;
                     runs[index].answer(answer, &mut world);
                     batch.fatal = world.fatal;
+                    batch.acts += runs[index].acts - acts;
                     self.relay(&mut batch, runs, index, out);
                     batch.ready.push_back(index);
                 }
@@ -217,7 +223,9 @@ impl<'s> Dispatcher<'s> {
             board.reach(&run.name, None);
             let stats = self.stats.entry(run.name.clone()).or_default();
             add(stats, &run.stats);
-            self.timing.entry(run.name.clone()).or_default().executions += run.executions;
+            let timing = self.timing.entry(run.name.clone()).or_default();
+            timing.executions += run.executions;
+            timing.vm_starts += run.vm_starts;
         }
         let last = self.end_turns(&batch, runs);
         let mut end = batch.end;
@@ -263,14 +271,19 @@ impl<'s> Dispatcher<'s> {
             board,
             once: &mut batch.once,
             first,
+            index,
+            shares: &mut batch.shares,
+            others_acts: batch.acts - runs[index].acts,
             fatal: batch.fatal.clone(),
             out: &mut out,
         };
         if over || self.interrupts > 0 || batch.turns.unfinished.contains(&index) {
             runs[index].stop(&mut world);
         }
+        let acts = runs[index].acts;
         let next = runs[index].step(&mut world);
         batch.fatal = world.fatal;
+        batch.acts += runs[index].acts - acts;
         self.relay(batch, runs, index, out);
         batch.place(index, &mut runs[index]);
         if let Some(at) = &runs[index].lost_at {
@@ -507,6 +520,9 @@ struct Batch {
     at: Vec<Option<Pos>>,
     crowd: BTreeMap<Pos, usize>,
     once: HashMap<Pos, Once>,
+    shares: Shares,
+    /// What the hosts began and ended that others can see, in all.
+    acts: u64,
     fatal: Option<Pos>,
     fatal_on: Option<String>,
     end_after: Option<Pos>,
@@ -534,6 +550,8 @@ impl Batch {
             at: vec![None; runs.len()],
             crowd: BTreeMap::new(),
             once: HashMap::new(),
+            shares: Shares::default(),
+            acts: 0,
             fatal: None,
             fatal_on: None,
             end_after: None,
@@ -581,12 +599,13 @@ impl Batch {
         if self.at[index] == pos {
             return;
         }
-        if let Some(old) = self.at[index].take()
-            && let Some(count) = self.crowd.get_mut(&old)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.crowd.remove(&old);
+        if let Some(old) = self.at[index].take() {
+            self.shares.leaves(index, &old);
+            if let Some(count) = self.crowd.get_mut(&old) {
+                *count -= 1;
+                if *count == 0 {
+                    self.crowd.remove(&old);
+                }
             }
         }
         if let Some(pos) = &pos {
@@ -620,6 +639,10 @@ impl Batch {
                 Condition::Aligned(pos) => least.as_ref().is_none_or(|l| l >= pos),
                 Condition::Hosts(hosts, pos) => hosts.iter().all(|h| board.has_reached(h, pos)),
                 Condition::Once(pos) => self.once.contains_key(pos) || first == Some(index),
+                Condition::Said(pos) => (0..index).all(|before| {
+                    self.at[before].as_ref().is_none_or(|at| at > pos) || self.shares.has_said(before, pos)
+                }),
+                Condition::Shared(pos) => self.shares.whose(index, pos) != Whose::Awaited,
             };
             if holds {
                 self.ready.push_back(index)

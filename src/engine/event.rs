@@ -243,4 +243,7 @@ pub struct Timing {
     pub executions: u64,
     pub bytes_out: u64,
     pub bytes_in: u64,
+    /// Erlang VMs started to look or to act: runs of `rabbitmqctl` and the like.
+    #[serde(default)]
+    pub vm_starts: u64,
 }

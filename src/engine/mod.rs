@@ -12,6 +12,7 @@
 //! | `ahead` | yes | what following tasks will look at |
 //! | `overlay` | yes | the dry run's memory |
 //! | `vars` | yes | layers of variables, `hostvars` |
+//! | `share` | yes | what hosts have in common is done by one of them |
 //! | `ledger` | yes | handlers still to run, written down on the host |
 //! | `result` | yes | what a task came to |
 //! | `event` | yes | the stream of events |
@@ -30,6 +31,7 @@ pub mod rolling;
 pub mod run;
 pub mod schedule;
 pub mod select;
+mod share;
 pub mod shared;
 pub mod vars;
 pub mod walk;

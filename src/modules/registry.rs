@@ -24,6 +24,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     // packages and services
     &super::package::SPEC,
     &super::apt::SPEC,
+    &super::deb822_repository::SPEC,
     &super::service::SPEC,
     &super::systemd::SPEC,
     // RabbitMQ
@@ -48,6 +49,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::rabbitmq_queue::SPEC,
     &super::rabbitmq_binding::SPEC,
     &super::rabbitmq_definitions::SPEC,
+    &super::rabbitmq_plugin::SPEC,
+    &super::rabbitmq_feature_flag::SPEC,
     // commands and checks
     &super::check::SPEC,
     &super::command::COMMAND,
@@ -55,6 +58,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::wait_for::SPEC,
     &super::setup::SPEC,
     &super::ping::SPEC,
+    // RabbitMQ
+    &super::rabbitmq_conf::SPEC,
     // control
     &super::control::DEBUG,
     &super::control::ASSERT,
@@ -73,6 +78,7 @@ pub static HEADINGS: &[(&str, &str)] = &[
     ("rabbitmq_cluster", "RabbitMQ"),
     ("rabbitmq_user", "Objects of RabbitMQ"),
     ("check", "Commands and checks"),
+    ("rabbitmq_conf", "RabbitMQ"),
     ("debug", "Control of the play"),
 ];
 

@@ -237,8 +237,16 @@ impl End {
             counts.entry(Kind::Unknown).or_default();
         }
         let trips: u64 = timing.values().map(|t| t.round_trips).sum();
+        let vms: u64 = timing.values().map(|t| t.vm_starts).sum();
+        let vms = match vms {
+            0 => String::new(),
+            n => format!(
+                "{}, ",
+                count(usize::try_from(n).unwrap_or(usize::MAX), "Erlang VM start")
+            ),
+        };
         format!(
-            "recap: {}, {}: {}; {}, {} (run {})\n",
+            "recap: {}, {}: {}; {}, {vms}{} (run {})\n",
             count(self.hosts.len(), "host"),
             count(self.tasks, "task"),
             counts_text(&counts, mode),
@@ -252,11 +260,16 @@ impl End {
 /// Ansible's line for each host, with the round trips behind it.
 fn recap_hosts(stats: &BTreeMap<String, Stats>, timing: &BTreeMap<String, Timing>, options: &HumanOptions) -> String {
     let calm = |s: &Stats| s.failures == 0 && s.unreachable == 0;
-    let trips = |host: &str| timing.get(host).map_or(0, |t| t.round_trips);
+    // Round trips, and Erlang VMs where there were any.
+    let costs = |host: &str| timing.get(host).map_or((0, 0), |t| (t.round_trips, t.vm_starts));
+    let told = |(trips, vms): (u64, u64)| match vms {
+        0 => format!("round_trips={trips}"),
+        _ => format!("round_trips={trips} vm_starts={vms}"),
+    };
     let mut lines: Vec<(String, &Stats, String)> = Vec::new();
     if stats.len() <= HOST_LINES || options.verbosity > 0 {
         for (host, s) in stats {
-            let mut tail = format!("round_trips={}", trips(host));
+            let mut tail = told(costs(host));
             if options.verbosity >= 3
                 && let Some(t) = timing.get(host)
             {
@@ -270,20 +283,20 @@ fn recap_hosts(stats: &BTreeMap<String, Stats>, timing: &BTreeMap<String, Timing
         }
     } else {
         // Hosts with equal counters in one line, those in trouble each in its own.
-        let mut equal: Vec<(&Stats, u64, usize)> = Vec::new();
+        let mut equal: Vec<(&Stats, (u64, u64), usize)> = Vec::new();
         for (host, s) in stats.iter().filter(|(_, s)| calm(s)) {
-            let trips = trips(host);
-            match equal.iter_mut().find(|(other, t, _)| *other == s && *t == trips) {
+            let cost = costs(host);
+            match equal.iter_mut().find(|(other, c, _)| *other == s && *c == cost) {
                 Some((.., n)) => *n += 1,
-                None => equal.push((s, trips, 1)),
+                None => equal.push((s, cost, 1)),
             }
         }
         equal.sort_by_key(|(.., n)| std::cmp::Reverse(*n));
-        for (s, trips, n) in equal {
-            lines.push((count(n, "host"), s, format!("round_trips={trips}")));
+        for (s, cost, n) in equal {
+            lines.push((count(n, "host"), s, told(cost)));
         }
         for (host, s) in stats.iter().filter(|(_, s)| !calm(s)) {
-            lines.push((one_line(host), s, format!("round_trips={}", trips(host))));
+            lines.push((one_line(host), s, told(costs(host))));
         }
     }
     let columns = lines.iter().map(|(name, ..)| width(name)).max().unwrap_or(0);

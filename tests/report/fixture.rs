@@ -161,6 +161,7 @@ impl Run {
                 executions: 3,
                 bytes_out: 4096,
                 bytes_in: 2048,
+                vm_starts: 0,
             };
             (host.clone(), timing)
         };

@@ -189,6 +189,8 @@ impl HostRun {
             hide_diff: false,
             timeout_s: None,
             item: ItemRun::default(),
+            unit: together::Unit::default(),
+            share: share::Share::default(),
         };
         if self.walk.is_maybe() {
             run.results.push(ItemOutcome::unknown(

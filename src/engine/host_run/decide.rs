@@ -10,11 +10,36 @@ impl HostRun {
         let Some(mut run) = self.current.take() else {
             return Flow::Again;
         };
+        if run.unit.is_begun() && run.items.as_ref().is_some_and(|items| run.index >= items.len()) {
+            self.current = Some(run);
+            return self.act_together(world);
+        }
         let done = self.work_on(&mut run, world);
         self.current = Some(run);
         match done {
             Work::Leave(next) => Flow::Leave(next),
-            Work::Item(outcome) => self.settle(*outcome, world),
+            Work::Item(outcome) => match &mut self.current {
+                Some(run) if run.unit.is_begun() => {
+                    run.unit.aside(run.index, *outcome);
+                    self.next_of_unit(world)
+                }
+                _ => self.settle(*outcome, world),
+            },
+            Work::Later(change) => {
+                if let Some(run) = &mut self.current
+                    && let Some(action) = run.item.action.take()
+                {
+                    run.unit.add(run.index, action, *change);
+                }
+                self.next_of_unit(world)
+            }
+            Work::All(outcome) => {
+                if let Some(run) = &mut self.current {
+                    run.items = None;
+                    run.results = vec![*outcome];
+                }
+                self.finish_task(world)
+            }
         }
     }
 
@@ -55,8 +80,10 @@ impl HostRun {
         let Some(action) = run.item.action.take() else {
             return Work::failed(Failure::new("no action"));
         };
-        let work = self.decide(run, &*action, spec.local, world);
-        if matches!(work, Work::Leave(_)) {
+        let first = matches!(run.item.stage, Stage::Deciding);
+        let shared = if first { self.shares(run, &*action, world) } else { None };
+        let work = shared.unwrap_or_else(|| self.decide(run, &*action, spec.local, world));
+        if matches!(work, Work::Leave(_) | Work::Later(_)) {
             run.item.action = Some(action);
         }
         work
@@ -75,6 +102,9 @@ impl HostRun {
             None
         };
         let look = |probe: &Probe| {
+            if let Some(foretold) = run.unit.foretold(probe) {
+                return Some(foretold.clone());
+            }
             let Some(seen) = self.cache.fresh.get(probe).cloned() else {
                 return overlay?.known(probe);
             };
@@ -112,6 +142,15 @@ impl HostRun {
             (Stage::Looking(change), Decision::Keep(report)) => {
                 Work::Item(Box::new(ItemOutcome::changed(change, report)))
             }
+            // Its own work is done; what is left is a handler's (a restart).
+            (Stage::Looking(mut change), Decision::Change(again)) if again.ops.is_empty() => {
+                change
+                    .report
+                    .values
+                    .retain(|name, _| !again.report.values.contains_key(name));
+                change.deltas.extend(again.deltas);
+                Work::Item(Box::new(ItemOutcome::changed(change, again.report)))
+            }
             (Stage::Looking(change), Decision::Change(again)) => {
                 Work::Item(Box::new(result::not_converged(&change, &again)))
             }
@@ -133,6 +172,7 @@ impl HostRun {
                 }
                 Work::Item(Box::new(result::predicted(change)))
             }
+            (_, Decision::Change(change)) if self.joins(run, action, &seen, &change) => Work::Later(Box::new(change)),
             (_, Decision::Change(change)) => {
                 if !local && !self.aligned(&run.pos, world) {
                     return Work::Leave(Next::Wait(Condition::Aligned(run.pos.clone())));

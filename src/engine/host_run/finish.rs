@@ -118,6 +118,7 @@ impl HostRun {
             results,
             no_log,
             hide_diff,
+            share,
             ..
         } = run;
         let no_log = no_log || results.iter().any(|r| r.secret);
@@ -130,6 +131,9 @@ impl HostRun {
                 .shared
                 .sources
                 .locate(task.name.as_ref().map_or(task.module_span, |n| n.span));
+        }
+        if share == share::Share::Mine {
+            self.tell_sharers(&pos, &summary, world);
         }
         let evaluation = self.evaluation(scope.clone());
         let unreachable = summary.value.get("unreachable") == Some(&Value::Bool(true));

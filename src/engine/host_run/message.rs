@@ -3,6 +3,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::*;
+use crate::rabbitmq::cli;
 
 impl HostRun {
     /// The names of the handlers that are to run.
@@ -41,6 +42,14 @@ impl HostRun {
             Ok(response) => response,
             Err(error) => return self.call_failed(error, &flight, world),
         };
+        let ran = |reply: &Reply| !matches!(reply, Reply::Did(outcome) if outcome.status == Status::NotRun);
+        let started = flight
+            .vms
+            .iter()
+            .zip(&response.replies)
+            .filter(|(vm, reply)| **vm && ran(reply));
+        self.vm_starts += started.count() as u64;
+        self.acts += u64::from(flight.outward);
         let (did, seen): (Vec<Reply>, Vec<Reply>) =
             response.replies.into_iter().partition(|r| matches!(r, Reply::Did(_)));
         let outcomes: Vec<Outcome> = did
@@ -65,6 +74,10 @@ impl HostRun {
             return;
         }
         let Some(mut run) = self.current.take() else { return };
+        if run.unit.answered(outcomes.clone()) {
+            self.current = Some(run);
+            return;
+        }
         let Stage::Acting(change) = std::mem::take(&mut run.item.stage) else {
             self.current = Some(run);
             return;
@@ -144,6 +157,9 @@ impl HostRun {
                     return;
                 }
                 let Some(run) = &mut self.current else { return };
+                if run.unit.lost() {
+                    return;
+                }
                 if let Stage::Acting(change) = std::mem::take(&mut run.item.stage) {
                     if change.settle == Settle::LookAgain {
                         // Unknown is not failed: look, then decide.
@@ -273,19 +289,33 @@ impl HostRun {
         let (before, after) = self.ledger_ops(run.filter(|_| !ops.is_empty()));
         let count = ops.len();
         let ops: Vec<Op> = before.iter().cloned().chain(ops).chain(after).collect();
+        let local = run.is_none_or(|r| modules::find(r.task.module).is_none_or(|spec| spec.local));
+        let outward = count > 0 && !local;
+        self.acts += u64::from(outward);
         if !ops.is_empty() {
             self.cache.expire();
         }
-        self.ready = ahead::extend(self, run.map(TaskRun::rest), world.board, &mut wanted);
-        let steps = ops
+        if self.cache.fresh.is_empty() {
+            self.others_acted = world.others_acts;
+        }
+        self.ready = ahead::extend(self, run.map(TaskRun::rest), world, &mut wanted);
+        let steps: Vec<Step> = ops
             .into_iter()
             .map(Step::Op)
             .chain(wanted.iter().cloned().map(Step::Probe))
             .collect();
+        let vms = steps.iter().map(|step| match step {
+            Step::Op(Op::Exec(exec)) => cli::starts_vm(&exec.argv),
+            Step::Probe(Probe::Exec { argv, .. }) => cli::starts_vm(argv),
+            _ => false,
+        });
+        let vms = vms.collect();
         self.in_flight = Some(InFlight {
             noted: before.is_some(),
             ops: count,
             probes: wanted,
+            vms,
+            outward,
         });
         Next::Call(Request {
             run_as: self.cache.who.clone(),

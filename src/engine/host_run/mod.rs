@@ -14,6 +14,8 @@ mod begin;
 mod decide;
 mod finish;
 mod message;
+mod share;
+mod together;
 
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
@@ -24,6 +26,7 @@ use crate::engine::ledger;
 use crate::engine::mask;
 use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
+use crate::engine::share::Shares;
 use crate::engine::shared::{PlayRun, Strategy};
 use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Stored, Taint, TaskScope};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
@@ -60,6 +63,10 @@ pub enum Condition {
     Hosts(Vec<String>, Pos),
     /// The one host that runs a `run_once` task has done so.
     Once(Pos),
+    /// All hosts before this one have said what they share at this position, or are past it.
+    Said(Pos),
+    /// The host whose task it is has done it.
+    Shared(Pos),
 }
 
 /// What the rest of the batch looks like while a host steps.
@@ -71,6 +78,12 @@ pub struct World<'a> {
     pub once: &'a mut HashMap<Pos, Once>,
     /// This host is the first of the batch that has not failed.
     pub first: bool,
+    /// This host's place in the batch.
+    pub index: usize,
+    /// What hosts have in common.
+    pub shares: &'a mut Shares,
+    /// How often other hosts have begun or ended something that others can see.
+    pub others_acts: u64,
     /// A failure at this position fails everybody behind it.
     pub fatal: Option<Pos>,
     /// What happened, for the dispatcher to tell.
@@ -167,6 +180,12 @@ pub struct HostRun {
     pub stats: Stats,
     /// Ops that ran.
     pub executions: u64,
+    /// Erlang VMs that were started on the host to look or to act.
+    pub vm_starts: u64,
+    /// How often something that others can see was begun or ended.
+    pub acts: u64,
+    /// What `World::others_acts` was when the oldest fresh look was taken.
+    others_acted: u64,
     /// A check failed: no further batch may start.
     pub check_failed: bool,
     /// `--start-at-task` and the task has not come yet.
@@ -219,6 +238,10 @@ struct InFlight {
     /// The task's ops. One of the ledger may follow: what it came to does not matter.
     ops: usize,
     probes: Vec<Probe>,
+    /// Which steps start an Erlang VM.
+    vms: Vec<bool>,
+    /// Others can see what the ops do.
+    outward: bool,
 }
 
 /// A task under way on this host.
@@ -235,6 +258,8 @@ struct TaskRun {
     /// The keyword `timeout`, seconds.
     timeout_s: Option<u32>,
     item: ItemRun,
+    unit: together::Unit,
+    share: share::Share,
 }
 
 impl TaskRun {
@@ -297,6 +322,9 @@ impl HostRun {
             state: State::Running,
             stats: Stats::default(),
             executions: 0,
+            vm_starts: 0,
+            acts: 0,
+            others_acted: 0,
             check_failed: false,
             skipping,
             facts_pending,
@@ -335,7 +363,7 @@ impl HostRun {
         } else if self
             .current
             .as_ref()
-            .is_some_and(|r| matches!(r.item.stage, Stage::Looking(_)))
+            .is_some_and(|r| matches!(r.item.stage, Stage::Looking(_)) || r.unit.is_looking())
         {
             // The answer is here, with what is to be looked at again.
             self.work(world);
@@ -434,6 +462,10 @@ impl HostRun {
 enum Work {
     Leave(Next),
     Item(Box<ItemOutcome>),
+    /// A change that waits for those of the following items.
+    Later(Box<Change>),
+    /// What the whole task came to, whatever its items.
+    All(Box<ItemOutcome>),
 }
 
 impl Work {

@@ -2,7 +2,7 @@
 //! what the definitions shall become; what differs is imported or deleted in one go, also for all items of a loop; and of
 //! the nodes of a cluster one does it.
 
-mod membership;
+pub mod membership;
 
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure, Report, Seen, Shared, Stop};
 use crate::host::{Content, Effect, Exec, Observation, Op, Outcome, Probe, Status, Undo};
@@ -11,7 +11,7 @@ use crate::rabbitmq::definitions::{self, Definitions, Differences, Kind};
 use serde_json::{Map, Value};
 
 /// Longest wait for one of the broker's tools, seconds.
-const LIMIT_S: u32 = 120;
+pub const LIMIT_S: u32 = 120;
 
 pub const NODE: ArgSpec = ArgSpec::new(
     "node",
@@ -110,15 +110,14 @@ impl Look<'_, '_> {
 
     /// The rows that a command of `rabbitmqctl` lists; starts a VM of its own.
     pub fn rows(&self, arguments: &[&str]) -> Result<Vec<Map<String, Value>>, Stop> {
-        let text = run(self.seen, &self.listing(arguments))?;
-        let rows = serde_json::from_str(&text);
-        rows.map_err(|e| {
-            Stop::Fail(Failure::new(format!(
-                "`rabbitmqctl {}` answered no list: {e}",
-                arguments.join(" ")
-            )))
-        })
+        rows(self.seen, &self.listing(arguments))
     }
+}
+
+/// The rows that a command with `--formatter json` lists.
+pub fn rows(seen: &Seen<'_>, probe: &Probe) -> Result<Vec<Map<String, Value>>, Stop> {
+    let rows = serde_json::from_str(&run(seen, probe)?);
+    rows.map_err(|e| Failure::new(format!("`rabbitmqctl` answered no list: {e}")).into())
 }
 
 /// What exports do not list and a task must know of: adds it to the definitions, and says which look told.
@@ -218,9 +217,16 @@ impl Action for Objects {
             return Ok(Decision::Keep(report));
         }
         let ops = self.ops(&differences, &wanted);
-        let back = self.ops(&Differences::between(&wanted, &now), &now);
+        let undo = if now
+            .of(Kind::Queue)
+            .any(|(key, _)| !wanted.has(Kind::Queue, &[&key[0], &key[1]]))
+        {
+            Undo::Impossible("what was in a deleted queue is gone".to_owned())
+        } else {
+            Undo::Ops(self.ops(&Differences::between(&wanted, &now), &now))
+        };
         let change = Change::new(differences.deltas, ops, report)
-            .undo(Undo::Ops(back))
+            .undo(undo)
             .foretells(self.export(), answer(&wanted));
         Ok(Decision::Change(match told {
             Some(probe) => change.foretells(probe, Observation::Unknown("an earlier task changes it".to_owned())),
@@ -264,7 +270,7 @@ fn export(node: Option<&str>) -> Probe {
     ctl(node, &["-q", "export_definitions", "-"])
 }
 
-fn ctl(node: Option<&str>, arguments: &[&str]) -> Probe {
+pub fn ctl(node: Option<&str>, arguments: &[&str]) -> Probe {
     Probe::Exec {
         argv: command(node, arguments),
         timeout_s: LIMIT_S,
@@ -303,13 +309,15 @@ fn answer(definitions: &Definitions) -> Observation {
 }
 
 /// What a tool said, without its help and its headings.
-fn refused(what: &str, stdout: &Content, stderr: &Content) -> Failure {
+pub fn refused(what: &str, stdout: &Content, stderr: &Content) -> Failure {
     let said = [stderr.text(), stdout.text()];
     let lines: Vec<&str> = said
         .iter()
         .flat_map(|text| text.lines())
         .map(str::trim)
         .filter(|line| !line.is_empty() && *line != "Error:")
+        // Behind what is wrong comes how the tool is used.
+        .take_while(|line| !line.starts_with("Arguments given:") && !line.contains("Usage"))
         .take(6)
         .collect();
     Failure::new(format!("{what}: {}", lines.join(" ")))

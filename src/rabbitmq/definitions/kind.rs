@@ -146,6 +146,11 @@ impl Kind {
                 rest.shift_remove("type");
                 rest
             }
+            // Those that an export lists are not.
+            Kind::Exchange => {
+                rest.entry("internal").or_insert(Value::Bool(false));
+                rest
+            }
             Kind::Binding => Map::new(),
             _ => rest,
         };

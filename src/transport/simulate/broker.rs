@@ -7,6 +7,9 @@ use crate::rabbitmq::{cli, cluster};
 use crate::transport::fake::{FakeHost, Node};
 use serde_json::json;
 
+/// Key of [`FakeHost::state`]: the node is in maintenance mode.
+const DRAINED: &str = "drained";
+
 const COOKIE: &str = "/var/lib/rabbitmq/.erlang.cookie";
 
 fn name(host: &FakeHost) -> String {
@@ -25,15 +28,10 @@ fn members(host: &FakeHost) -> Vec<String> {
 
 /// A node that starts for the first time makes itself a cookie and a cluster of one.
 pub fn start(host: &mut FakeHost) {
+    host.state.remove(DRAINED);
     let own = name(host);
     if !host.files.contains_key(COOKIE) {
-        let cookie = Node {
-            mode: 0o400,
-            owner: "rabbitmq".to_owned(),
-            group: "rabbitmq".to_owned(),
-            ..Node::file("SIMULATEDSIMULATEDSIMULATED")
-        };
-        host.put(COOKIE, cookie);
+        cookie(host, COOKIE);
     }
     if members(host).is_empty() {
         host.put(cluster::DATA, Node::directory());
@@ -43,6 +41,17 @@ pub fn start(host: &mut FakeHost) {
     }
 }
 
+/// A new cookie.
+pub fn cookie(host: &mut FakeHost, path: &str) {
+    let cookie = Node {
+        mode: 0o400,
+        owner: "rabbitmq".to_owned(),
+        group: "rabbitmq".to_owned(),
+        ..Node::file("SIMULATEDSIMULATEDSIMULATED")
+    };
+    host.put(path, cookie);
+}
+
 fn remember(host: &mut FakeHost, members: &[String]) {
     let quoted: Vec<String> = members.iter().map(|member| format!("'{member}'")).collect();
     let list = quoted.join(",");
@@ -50,7 +59,20 @@ fn remember(host: &mut FakeHost, members: &[String]) {
     host.put(&file, Node::file(format!("{{[{list}],[{list}]}}.\n")));
 }
 
-/// What a script of modules about nodes does; its arguments begin with [`cli::SCRIPT`].
+fn status(host: &FakeHost) -> String {
+    let nodes = members(host);
+    let maintenance = match host.state.contains_key(DRAINED) {
+        true => "under maintenance",
+        false => "not under maintenance",
+    };
+    json!({
+        "disk_nodes": nodes, "ram_nodes": [], "running_nodes": nodes, "partitions": {}, "alarms": [],
+        "maintenance_status": {name(host): maintenance},
+    })
+    .to_string()
+}
+
+/// What a script about nodes does; its arguments come after [`cli::SCRIPT`].
 pub fn script(host: &mut FakeHost, text: &str, arguments: &[&str], act: bool) -> ExecResult {
     match arguments {
         [_, first, ..] if act && text.contains("join_cluster") => {
@@ -58,18 +80,27 @@ pub fn script(host: &mut FakeHost, text: &str, arguments: &[&str], act: bool) ->
             remember(host, &both);
             ExecResult::default()
         }
+        // The look at the cluster: this node, who was asked, the answer.
+        [] if text.contains("cluster_status") => match members(host)[..] {
+            [] => failed(3),
+            _ => said(&format!("{own}\n{own}\n{}\n", status(host), own = name(host))),
+        },
         _ => ExecResult::default(),
     }
 }
 
 /// What one of the broker's tools says.
-pub fn tool(host: &FakeHost, tool: &str, arguments: &[&str]) -> ExecResult {
+pub fn tool(host: &mut FakeHost, tool: &str, arguments: &[&str], act: bool) -> ExecResult {
     let has = |word: &str| arguments.contains(&word);
     match tool {
-        "rabbitmqctl" if has("cluster_status") => {
-            let nodes = members(host);
-            let status = json!({"disk_nodes": nodes, "running_nodes": nodes, "partitions": {}, "alarms": []});
-            said(&status.to_string())
+        "rabbitmqctl" if has("cluster_status") => said(&status(host)),
+        "rabbitmq-upgrade" if act && has("drain") => {
+            host.state.insert(DRAINED.to_owned(), true.into());
+            ExecResult::default()
+        }
+        "rabbitmq-upgrade" if act && has("revive") => {
+            host.state.remove(DRAINED);
+            ExecResult::default()
         }
         "rabbitmqctl" if has("export_definitions") => said(&definitions().text()),
         "rabbitmqctl" | "rabbitmq-diagnostics" | "rabbitmq-plugins" | "rabbitmq-queues" | "rabbitmq-upgrade" => {
