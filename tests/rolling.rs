@@ -133,6 +133,9 @@ impl Cluster {
         let asked = members.iter().filter(|n| **n != own && self.nodes[**n].running);
         let asked = asked.chain(members.iter().filter(|n| **n == own && self.nodes[**n].running));
         let Some(from) = asked.copied().next() else {
+            if members.len() == 1 {
+                return (4, String::new());
+            }
             return (1, "Error: unable to perform an operation".to_owned());
         };
         let node = |name: &String| format!("rabbit@{name}");
@@ -569,6 +572,17 @@ fn a_cluster_of_one() {
             "Return Passed: runs; health checks hold"
         ]
     );
+
+    // It is mended where it is down, whenever its turn comes.
+    let world = World::of(&ABC);
+    world.with(|c| c.apart = true);
+    world.node("mq-2", |n| n.running = false);
+    let story = configure(&world);
+    assert_eq!(
+        told(&story, "mq-2")[0],
+        "Gate Passed: a cluster of one, and down: it may be mended"
+    );
+    assert_eq!(exit(&story), Exit::Done);
 
     // Three of them are three times one; but not if they are said to be one cluster.
     let world = World::of(&ABC);

@@ -13,7 +13,8 @@ const LOOK_LIMIT_S: u32 = 120;
 ///
 /// The members are read from the file in which a node remembers them, so that a node that is down is asked about too,
 /// and no VM is started to find out whom to ask. A peer is asked first: what a node thinks of itself is not what the
-/// others see. Where no peer answers, the node itself speaks. Exit status 3: no broker has ever run here.
+/// others see. Where no peer answers, the node itself speaks. Exit status 3: no broker has ever run
+/// here; 4: it is a cluster of one, and down.
 const VIEW: &str = r#"cli=$1
 ask() { sh -c "$cli" rabbitmq-cli rabbitmqctl -q -n "$1" cluster_status --formatter json; }
 told() {
@@ -34,7 +35,9 @@ fi
 for node in $members; do
   [ "$node" = "$own" ] || told "$node"
 done
-told "$own" || exit 1"#;
+told "$own"
+[ "$members" = "$own" ] && exit 4
+exit 1"#;
 
 /// Fails, with the queues' names, where a queue would be lost with this node; `$1` is [`cli::SCRIPT`]. Mirrored queues
 /// exist up to 3.13.
@@ -136,6 +139,8 @@ pub enum Sight {
     Seen(Box<View>),
     /// No broker has ever run on the host.
     Never,
+    /// A cluster of one, and it is down.
+    Alone,
     /// Nobody answers; what the tools said.
     Silent(String),
 }
@@ -149,6 +154,7 @@ impl Sight {
                 |view| Sight::Seen(Box::new(view)),
             ),
             3 => Sight::Never,
+            4 => Sight::Alone,
             124 => Sight::Silent("no answer in time".to_owned()),
             _ => Sight::Silent(said(answer)),
         }

@@ -298,6 +298,7 @@ impl Turn {
         match sight {
             Sight::Seen(view) => Ok(view),
             Sight::Never => Err("no broker has run here yet".to_owned()),
+            Sight::Alone => Err("the node does not run".to_owned()),
             Sight::Silent(said) => Err(format!("no node of the cluster answers: {said}")),
         }
     }
@@ -311,6 +312,10 @@ impl Turn {
         if matches!(sight, Sight::Never) {
             self.members = 0;
             return Ok("no broker has run here yet: nothing to protect".to_owned());
+        }
+        if matches!(sight, Sight::Alone) && !self.rolling.explicit {
+            self.members = 1;
+            return Ok("a cluster of one, and down: it may be mended".to_owned());
         }
         let view = self.view(sight)?;
         self.own = Some(view.own.clone());
