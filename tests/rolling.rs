@@ -597,6 +597,23 @@ fn a_cluster_of_one() {
     );
 }
 
+/// A host that cannot be reached counts as down, before anybody is touched; who is in order is touched by nobody anyway.
+#[test]
+fn unreachable_is_down() {
+    let world = World::of(&ABC);
+    let fleet = world.fleet(&["mq-1"]);
+    fleet.host("mq-3").lock().unwrap().refuse = true;
+    let story = Story::new(&play("true", CONFIGURE), &hosts(&ABC)).run(fleet);
+    assert_eq!(world.log(), Vec::<String>::new());
+    assert_eq!(story.statuses("mq-1"), ["conf=Ok"]);
+    assert_eq!(
+        stopped(&story),
+        "mq-2: the gate stays closed: mq-3 cannot be reached, which counts as down"
+    );
+    assert_eq!(resume(&story), "rmqplay apply site.yml --limit mq-2,mq-3");
+    assert_eq!(exit(&story), Exit::Refused);
+}
+
 /// A play that installs brokers can be rolling, too.
 #[test]
 fn where_no_broker_has_run_there_is_nothing_to_protect() {
