@@ -27,6 +27,8 @@ mod faults;
 mod lifecycle;
 #[path = "lab/nodes.rs"]
 mod nodes;
+#[path = "lab/objects.rs"]
+mod objects;
 #[path = "lab/outages.rs"]
 mod outages;
 #[path = "lab/site.rs"]
@@ -81,9 +83,11 @@ fn main() -> ExitCode {
         nodes::host_keys_are_strict,
         becoming::each_way,
         becoming::within_a_play,
+        objects::on_a_cluster,
         site::on_trixie,
         demo::from_nothing_and_again,
         site::on_bookworm,
+        objects::on_bookworm,
     ];
     let conclusion = libtest_mimic::run(&arguments, tests);
     booted::take_down();
