@@ -147,6 +147,15 @@ fn join(lab: &Lab, node: &Node, first: &Node) {
     ctl(lab, node, "start_app");
 }
 
+/// What a dry run foretold is what was done.
+fn same_changes(predicted: &Report, done: &Report) {
+    let (predicted, mut done) = (predicted.changes(), done.changes());
+    for (place, deltas) in &predicted {
+        assert_eq!(done.remove(place).as_ref(), Some(deltas), "{place:?}");
+    }
+    assert_eq!(done, Default::default());
+}
+
 struct Bench<'a> {
     lab: &'a Lab,
     nodes: &'a [Node],
@@ -224,7 +233,7 @@ impl<'a> Bench<'a> {
         let predicted = self.run("diff", PRESENT, 0);
         assert_eq!(self.holds(), before);
         let applied = self.run("apply", PRESENT, 0);
-        assert_eq!(predicted.changes(), applied.changes());
+        same_changes(&predicted, &applied);
         for (_, task, host, result) in applied.results() {
             let shared = task != "plugin" && host != self.first();
             let wanted = if shared || task == "flags" { "ok" } else { "changed" };
@@ -263,7 +272,7 @@ impl<'a> Bench<'a> {
 
         let predicted = self.run("diff", ABSENT, 0);
         let removed = self.run("apply", ABSENT, 0);
-        assert_eq!(predicted.changes(), removed.changes());
+        same_changes(&predicted, &removed);
         for (_, task, host, result) in removed.results() {
             let wanted = if task != "plugin" && host != self.first() {
                 "ok"
