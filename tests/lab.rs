@@ -17,10 +17,10 @@ mod bare;
 mod becoming;
 #[path = "lab/booted.rs"]
 mod booted;
-#[path = "lab/conf.rs"]
-mod conf;
 #[path = "lab/cluster.rs"]
 mod cluster;
+#[path = "lab/conf.rs"]
+mod conf;
 #[path = "lab/demo.rs"]
 mod demo;
 #[path = "lab/desk.rs"]

@@ -210,7 +210,12 @@ fn what_works_is_left_alone() {
         let version = Version { patch: 99, ..series };
         for version in [Some(version), None] {
             for found in of(&text, version) {
-                assert!(!found.is_error(), "{name} {version:?}: {} {}", found.code, found.message);
+                assert!(
+                    !found.is_error(),
+                    "{name} {version:?}: {} {}",
+                    found.code,
+                    found.message
+                );
                 if version.is_some() {
                     let _ = writeln!(advice, "{name}: {} {}", found.code, found.message);
                 }
