@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use base64::Engine as _;
 use rmqplay::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Probe, Stat, Status};
 use rmqplay::modules::{Action, ArgError, Change, Decision, Failure, Kind, Prepare, Report, Seen, coerce, find};
 use rmqplay::template::FileOptions;
@@ -301,5 +302,42 @@ fn waiting_for_ports() {
             .unwrap();
         assert_eq!(report.values["match_groups"], json!(["OpenSSH"]), "{}", shell.name);
         server.join().unwrap();
+    }
+}
+
+/// The node's verdict on a file comes as the last binary it prints, in several lines, behind what it logs.
+#[test]
+fn the_nodes_verdict_is_read() {
+    let validate = rmqplay::rabbitmq::conf::node::validate("/etc/rabbitmq/rabbitmq.conf");
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let bad = encode("rmqplay\nbad\tno such key: x\nbad\tno such file\n");
+    let (front, back) = bad.split_at(20);
+    for shell in shells() {
+        for (rc, printed, expected) in [
+            (0, format!("<<\"{}\">>\n", encode("rmqplay\n")), Ok(())),
+            (
+                0,
+                format!("12:00 [error] <<\"a\">>\n<<\"{front}\"\n  \"{back}\">>\n"),
+                Err("no such key: x\nno such file\n"),
+            ),
+            (0, "{something, else}\n".to_owned(), Err("{something, else}\n")),
+            (69, "Error: no node\n".to_owned(), Err("Error: no node\n")),
+        ] {
+            let mut argv = validate[..4].to_vec();
+            argv.extend(
+                [
+                    "sh",
+                    "-c",
+                    "printf %s \"$1\"; exit \"$2\"",
+                    "x",
+                    &printed,
+                    &rc.to_string(),
+                ]
+                .map(str::to_owned),
+            );
+            let result = shell.run(&argv);
+            let said = (result.rc == 0).then_some(()).ok_or(result.stderr.text().into_owned());
+            assert_eq!(said, expected.map_err(str::to_owned), "{} {printed}", shell.name);
+        }
     }
 }

@@ -129,6 +129,10 @@ pub fn running(result: &ExecResult) -> Result<Running, String> {
             _ => Err(result.stderr.text().trim().to_owned()),
         };
     }
+    if result.stdout.text().trim().is_empty() {
+        // No node says nothing; commands of `--simulate` do.
+        return Ok(Running::No);
+    }
     let text = answer(&result.stdout.text()).ok_or("its answer could not be read")?;
     let bad: Vec<String> = bad(&text);
     if !bad.is_empty() {

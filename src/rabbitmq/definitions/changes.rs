@@ -141,6 +141,8 @@ pub fn import(differences: &Differences, wanted: &Definitions) -> Option<String>
         for (name, _) in wanted.of(Kind::Binding) {
             let put = differences.puts.iter().any(|(k, n)| *k == Kind::Binding && n == name);
             if !put && Kind::Binding.falls_with(name, *kind, key) {
+                // An exchange may have gone with its last binding.
+                add(Kind::Exchange, &vec![name[0].clone(), name[1].clone()]);
                 add(Kind::Binding, name);
             }
         }
