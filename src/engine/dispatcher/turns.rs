@@ -5,8 +5,8 @@ use crate::engine::event::{Event, RollingState, RollingStep};
 use crate::engine::host_run::{HostRun, Standing, State};
 use crate::engine::rolling::{Around, Move, Turn};
 use crate::engine::walk::Pos;
-use crate::host::{Outcome, Probe};
-use crate::rabbitmq::health;
+use crate::host::{Op, Outcome, Probe};
+use crate::rabbitmq::{cli, health};
 use crate::transport::{CallError, Reply, Request, Response, RunAs, Step, Target};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -171,6 +171,12 @@ impl Dispatcher<'_> {
         }
         match next {
             Move::Send(steps) => {
+                let vms = steps.iter().filter(|step| match step {
+                    Step::Op(Op::Exec(exec)) => cli::starts_vm(&exec.argv),
+                    Step::Probe(Probe::Exec { argv, .. }) => cli::starts_vm(argv),
+                    _ => false,
+                });
+                run.vm_starts += vms.count() as u64;
                 let request = Request {
                     run_as: who,
                     steps,
