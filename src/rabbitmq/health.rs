@@ -230,3 +230,73 @@ pub fn said(answer: &ExecResult) -> String {
         .trim_end_matches('.')
         .to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(rc: i32, stdout: &str, stderr: &str) -> ExecResult {
+        ExecResult {
+            rc,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            ..ExecResult::default()
+        }
+    }
+
+    #[test]
+    fn a_view_of_either_generation() {
+        for status in [
+            include_str!("testdata/cluster_status-3.10.json"),
+            include_str!("testdata/cluster_status-4.0.json"),
+        ] {
+            let text = format!("rabbit@mq-1\nrabbit@mq-2\n{status}\n");
+            let Sight::Seen(view) = Sight::read(&answer(0, &text, "")) else {
+                panic!("no view of {status}");
+            };
+            assert_eq!((view.own.as_str(), view.from.as_str()), ("rabbit@mq-1", "rabbit@mq-2"));
+            assert_eq!(view.node_of("mq-1"), Some("rabbit@mq-1"));
+            assert_eq!(view.node_of("mq-1.example.org"), Some("rabbit@mq-1"));
+            assert_eq!(view.node_of("mq-9"), None);
+            assert!(view.status.runs("rabbit@mq-1") && !view.drained("rabbit@mq-1"));
+        }
+        assert_eq!(Sight::read(&answer(3, "", "")), Sight::Never);
+        assert_eq!(Sight::read(&answer(4, "", "")), Sight::Alone);
+        assert!(matches!(
+            Sight::read(&answer(0, "rabbit@mq-1\nrabbit@mq-1\n{}", "")),
+            Sight::Silent(_)
+        ));
+    }
+
+    /// As 4.0.5 says it while `rabbitmq-upgrade drain` is in force.
+    #[test]
+    fn maintenance_is_seen() {
+        let status = r#"{"disk_nodes": ["rabbit@a"], "running_nodes": ["rabbit@a"],
+            "maintenance_status": {"rabbit@a": "marked for maintenance"}}"#;
+        let Sight::Seen(view) = Sight::read(&answer(0, &format!("rabbit@a\nrabbit@a\n{status}"), "")) else {
+            panic!("no view");
+        };
+        assert!(view.drained("rabbit@a") && !view.drained("rabbit@b"));
+    }
+
+    #[test]
+    fn what_tools_say_in_a_line() {
+        let down = "Error: unable to perform an operation on node 'rabbit@mq-3'. Please see diagnostics information \
+                    and suggestions below.\n\nMost common reasons for this are:\n\n * Target node is unreachable\n";
+        assert_eq!(
+            said(&answer(69, "", down)),
+            "unable to perform an operation on node 'rabbit@mq-3'"
+        );
+        let ports =
+            "Will connect to mq-1:25672\nWill connect to mq-1:5672\nError connecting to mq-1:5672: econnrefused\n";
+        assert_eq!(
+            said(&answer(69, "", ports)),
+            "Error connecting to mq-1:5672: econnrefused"
+        );
+        let late = "Error:\ntime is up, no quorum + 1 online replicas came online for at least some quorum queues or streams\n";
+        assert!(said(&answer(69, "", late)).starts_with("time is up"));
+        assert_eq!(said(&answer(70, "", "")), "exit status 70");
+        let memory = serde_json::json!({"node": "rabbit@mq-2", "type": "resource_limit", "resource": "memory"});
+        assert_eq!(alarm(&memory), "memory on rabbit@mq-2");
+    }
+}
