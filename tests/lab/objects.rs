@@ -248,8 +248,8 @@ impl<'a> Bench<'a> {
 
         let again = self.run("apply", PRESENT, 0);
         self.no_changes(&again);
-        // Definitions; feature flags; tracing; the internal exchange and the fleeting queue, which exports do not list.
-        assert_eq!(self.vms(&again)[0], 5, "{:#}", again.0["timing"]);
+        // Definitions; feature flags; tracing; the internal exchange, which exports do not list.
+        assert_eq!(self.vms(&again)[0], 4, "{:#}", again.0["timing"]);
         assert!(self.vms(&again)[1..].iter().all(|n| *n == 0));
         self.no_changes(&self.run("diff", PRESENT, 0));
 
