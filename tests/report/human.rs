@@ -124,6 +124,19 @@ fn an_apply_from_end_to_end() {
 }
 
 #[test]
+fn erlang_vms_are_counted_where_there_were_any() {
+    let mut events = story(Mode::Apply);
+    let Some(Event::RunFinished { timing, .. }) = events.last_mut() else {
+        panic!("no end");
+    };
+    timing.get_mut("mq-1").unwrap().vm_starts = 2;
+    let text = plain(&events);
+    assert_eq!(text.matches("vm_starts").count(), 1, "{text}");
+    assert!(text.contains("round_trips=2 vm_starts=2\n"), "{text}");
+    assert!(text.contains(" round trips, 2 Erlang VM starts, "), "{text}");
+}
+
+#[test]
 fn without_diffs_changed_lines_are_counted() {
     let options = HumanOptions {
         show_diff: false,
