@@ -31,6 +31,8 @@ mod faults;
 mod lifecycle;
 #[path = "lab/nodes.rs"]
 mod nodes;
+#[path = "lab/objects.rs"]
+mod objects;
 #[path = "lab/outages.rs"]
 mod outages;
 #[path = "lab/rolling.rs"]
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         becoming::each_way,
         becoming::within_a_play,
         conf::on_trixie,
+        objects::on_a_cluster,
         site::on_trixie,
         cluster::begun_grown_and_mended,
         cluster::a_cookie_of_its_own,
@@ -97,6 +100,7 @@ fn main() -> ExitCode {
         site::on_bookworm,
         conf::on_bookworm,
         cluster::on_3_10,
+        objects::on_bookworm,
     ];
     let conclusion = libtest_mimic::run(&arguments, tests);
     booted::take_down();

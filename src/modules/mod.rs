@@ -28,6 +28,9 @@ mod ionice;
 pub mod knob;
 mod limits;
 mod lineinfile;
+mod openssl;
+mod openssl_csr;
+mod openssl_privatekey;
 mod package;
 mod ping;
 mod python_regex;
@@ -64,6 +67,7 @@ mod tmpfiles;
 mod transparent_hugepage;
 pub mod unit;
 mod wait_for;
+mod x509_certificate;
 
 pub use args::{ArgError, Args, boolean, check_node, coerce, plain};
 pub use registry::{HEADINGS, REGISTRY, find};

@@ -156,6 +156,7 @@ fn login(now: Option<&Properties>, password: &str, salt: [u8; 4]) -> Vec<(String
 fn defaults(kind: Kind) -> Properties {
     let value = match kind {
         Kind::User => json!({ "hashing_algorithm": Algorithm::default().name(), "password_hash": "", "tags": [] }),
+        Kind::Vhost => json!({ "description": "", "tags": [] }),
         Kind::Policy => json!({ "apply-to": "all", "priority": 0 }),
         Kind::OperatorPolicy => json!({ "apply-to": "queues", "priority": 0 }),
         Kind::Queue => json!({ "durable": true, "auto_delete": false, "arguments": {} }),

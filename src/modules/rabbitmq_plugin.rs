@@ -123,8 +123,8 @@ impl Plugins {
             timeout_s: Some(LIMIT_S),
             env: [("PLUGINS_DIR".to_owned(), places)].into(),
             ok: vec![0],
-            // What it makes of the file is foretold; listeners and what they serve, nobody looks at.
-            effect: Effect::Nothing,
+            // What it makes of the file is foretold; a plugin may bring feature flags.
+            effect: Effect::Mentions(vec!["list_feature_flags".to_owned()]),
             ..Exec::default()
         })
     }

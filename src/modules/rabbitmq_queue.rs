@@ -16,8 +16,8 @@ Declares and deletes queues. What a queue was declared with cannot be changed: w
 messages and consumers are at stake, unless `recreate` says to delete the queue and declare it anew.
 
 All arguments are compared (community.rabbitmq compares six of them); a queue type that is not asked for may be any. It works through \
-the node's own tools, so that neither the management plugin nor a login is needed. A queue that an export does not list, as \
-it is not durable, costs a second look.",
+the node's own tools, so that neither the management plugin nor a login is needed. A queue that an export does not list, such as \
+a client's own, and one that is not there cost a second look.",
     args: args![
         ArgSpec::new("name", ArgKind::Str, "Name.").required(),
         VHOST,

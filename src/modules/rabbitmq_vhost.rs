@@ -115,6 +115,11 @@ fn update(all: &mut Definitions, name: &str, wanted: &Properties) -> Result<(), 
             .into());
         }
     }
+    if !all.has(Kind::Vhost, &[name]) {
+        // What a broker gives a new one.
+        wanted.entry("description").or_insert_with(|| json!(""));
+        wanted.entry("tags").or_insert_with(|| json!([]));
+    }
     all.set(Kind::Vhost, &[name], wanted);
     Ok(())
 }

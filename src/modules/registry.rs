@@ -21,6 +21,9 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
     &super::hostname::SPEC,
+    &super::openssl_privatekey::SPEC,
+    &super::openssl_csr::SPEC,
+    &super::x509_certificate::SPEC,
     // packages and services
     &super::package::SPEC,
     &super::apt::SPEC,

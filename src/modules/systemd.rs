@@ -311,7 +311,12 @@ impl Service {
         }
         match self.masked {
             Some(true) => drop(set("LoadState", "masked")),
-            Some(false) => drop(set("LoadState", "loaded")),
+            Some(false) => {
+                set("LoadState", "loaded");
+                if unit.get("UnitFileState") == Some("masked") {
+                    set("UnitFileState", "disabled");
+                }
+            }
             None => {}
         }
         set("NeedDaemonReload", "no");

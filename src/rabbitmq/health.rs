@@ -13,7 +13,8 @@ const LOOK_LIMIT_S: u32 = 120;
 ///
 /// The members are read from the file in which a node remembers them, so that a node that is down is asked about too,
 /// and no VM is started to find out whom to ask. A peer is asked first: what a node thinks of itself is not what the
-/// others see. Where no peer answers, the node itself speaks. Exit status 3: no broker has ever run here.
+/// others see. Where no peer answers, the node itself speaks. Exit status 3: no broker has ever run
+/// here; 4: it is a cluster of one, and down.
 const VIEW: &str = r#"cli=$1
 ask() { sh -c "$cli" rabbitmq-cli rabbitmqctl -q -n "$1" cluster_status --formatter json; }
 told() {
@@ -34,7 +35,9 @@ fi
 for node in $members; do
   [ "$node" = "$own" ] || told "$node"
 done
-told "$own" || exit 1"#;
+told "$own"
+[ "$members" = "$own" ] && exit 4
+exit 1"#;
 
 /// Fails, with the queues' names, where a queue would be lost with this node; `$1` is [`cli::SCRIPT`]. Mirrored queues
 /// exist up to 3.13.
@@ -136,6 +139,8 @@ pub enum Sight {
     Seen(Box<View>),
     /// No broker has ever run on the host.
     Never,
+    /// A cluster of one, and it is down.
+    Alone,
     /// Nobody answers; what the tools said.
     Silent(String),
 }
@@ -149,6 +154,7 @@ impl Sight {
                 |view| Sight::Seen(Box::new(view)),
             ),
             3 => Sight::Never,
+            4 => Sight::Alone,
             124 => Sight::Silent("no answer in time".to_owned()),
             _ => Sight::Silent(said(answer)),
         }
@@ -223,4 +229,74 @@ pub fn said(answer: &ExecResult) -> String {
         .trim_end_matches(" Please see diagnostics information and suggestions below.")
         .trim_end_matches('.')
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(rc: i32, stdout: &str, stderr: &str) -> ExecResult {
+        ExecResult {
+            rc,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            ..ExecResult::default()
+        }
+    }
+
+    #[test]
+    fn a_view_of_either_generation() {
+        for status in [
+            include_str!("testdata/cluster_status-3.10.json"),
+            include_str!("testdata/cluster_status-4.0.json"),
+        ] {
+            let text = format!("rabbit@mq-1\nrabbit@mq-2\n{status}\n");
+            let Sight::Seen(view) = Sight::read(&answer(0, &text, "")) else {
+                panic!("no view of {status}");
+            };
+            assert_eq!((view.own.as_str(), view.from.as_str()), ("rabbit@mq-1", "rabbit@mq-2"));
+            assert_eq!(view.node_of("mq-1"), Some("rabbit@mq-1"));
+            assert_eq!(view.node_of("mq-1.example.org"), Some("rabbit@mq-1"));
+            assert_eq!(view.node_of("mq-9"), None);
+            assert!(view.status.runs("rabbit@mq-1") && !view.drained("rabbit@mq-1"));
+        }
+        assert_eq!(Sight::read(&answer(3, "", "")), Sight::Never);
+        assert_eq!(Sight::read(&answer(4, "", "")), Sight::Alone);
+        assert!(matches!(
+            Sight::read(&answer(0, "rabbit@mq-1\nrabbit@mq-1\n{}", "")),
+            Sight::Silent(_)
+        ));
+    }
+
+    /// As 4.0.5 says it while `rabbitmq-upgrade drain` is in force.
+    #[test]
+    fn maintenance_is_seen() {
+        let status = r#"{"disk_nodes": ["rabbit@a"], "running_nodes": ["rabbit@a"],
+            "maintenance_status": {"rabbit@a": "marked for maintenance"}}"#;
+        let Sight::Seen(view) = Sight::read(&answer(0, &format!("rabbit@a\nrabbit@a\n{status}"), "")) else {
+            panic!("no view");
+        };
+        assert!(view.drained("rabbit@a") && !view.drained("rabbit@b"));
+    }
+
+    #[test]
+    fn what_tools_say_in_a_line() {
+        let down = "Error: unable to perform an operation on node 'rabbit@mq-3'. Please see diagnostics information \
+                    and suggestions below.\n\nMost common reasons for this are:\n\n * Target node is unreachable\n";
+        assert_eq!(
+            said(&answer(69, "", down)),
+            "unable to perform an operation on node 'rabbit@mq-3'"
+        );
+        let ports =
+            "Will connect to mq-1:25672\nWill connect to mq-1:5672\nError connecting to mq-1:5672: econnrefused\n";
+        assert_eq!(
+            said(&answer(69, "", ports)),
+            "Error connecting to mq-1:5672: econnrefused"
+        );
+        let late = "Error:\ntime is up, no quorum + 1 online replicas came online for at least some quorum queues or streams\n";
+        assert!(said(&answer(69, "", late)).starts_with("time is up"));
+        assert_eq!(said(&answer(70, "", "")), "exit status 70");
+        let memory = serde_json::json!({"node": "rabbit@mq-2", "type": "resource_limit", "resource": "memory"});
+        assert_eq!(alarm(&memory), "memory on rabbit@mq-2");
+    }
 }

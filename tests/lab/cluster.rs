@@ -215,7 +215,10 @@ pub fn a_cookie_of_its_own() {
     let refused = join.run("apply", &two, 2);
     says(
         &refused.0.to_string(),
-        &["the node cannot join `rabbit@mq-1`", "the Erlang cookie may be another"],
+        &[
+            "the node cannot join `rabbit@mq-1`",
+            "the Erlang cookie may be another (module `erlang_cookie`)",
+        ],
     );
     // It is what it was.
     on(&lab, &node, "root", "rabbitmq-diagnostics -q check_running");

@@ -10,6 +10,10 @@ impl HostRun {
         let Some(mut run) = self.current.take() else {
             return Flow::Again;
         };
+        if let Some(outcome) = run.unit.outcome(run.index) {
+            self.current = Some(run);
+            return self.settle(outcome, world);
+        }
         if run.unit.is_begun() && run.items.as_ref().is_some_and(|items| run.index >= items.len()) {
             self.current = Some(run);
             return self.act_together(world);

@@ -74,7 +74,7 @@ impl HostRun {
             return;
         }
         let Some(mut run) = self.current.take() else { return };
-        if run.unit.answered(outcomes.clone()) {
+        if run.unit.answered(all_done) {
             self.current = Some(run);
             return;
         }
@@ -157,7 +157,7 @@ impl HostRun {
                     return;
                 }
                 let Some(run) = &mut self.current else { return };
-                if run.unit.lost() {
+                if run.unit.answered(false) {
                     return;
                 }
                 if let Stage::Acting(change) = std::mem::take(&mut run.item.stage) {

@@ -4,7 +4,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::*;
-use crate::host::Undo;
+use std::collections::BTreeMap;
 
 /// The items of a loop from the first that wants a change on.
 #[derive(Default)]
@@ -13,8 +13,8 @@ pub(super) struct Unit {
     off: bool,
     /// Those that want a change.
     later: Vec<Later>,
-    /// What the others came to, by their place.
-    others: Vec<(usize, ItemOutcome)>,
+    /// What those came to that want none or are done, by their place.
+    done: BTreeMap<usize, ItemOutcome>,
     /// What looks will see when `later` is done.
     foretold: HashMap<Probe, Observation>,
     stage: UnitStage,
@@ -30,11 +30,10 @@ struct Later {
 enum UnitStage {
     #[default]
     Deciding,
-    Acting(Vec<Op>),
+    Acting,
     Looking {
-        ops: Vec<Op>,
-        /// What the ops came to, if not all were done; none where the connection was lost.
-        failed: Option<Vec<Outcome>>,
+        /// Not all ops were done.
+        failed: bool,
     },
 }
 
@@ -57,28 +56,25 @@ impl Unit {
     }
 
     pub(super) fn aside(&mut self, index: usize, outcome: ItemOutcome) {
-        self.others.push((index, outcome));
+        self.done.insert(index, outcome);
     }
 
-    /// The answer to a message is here. Whether it was about this.
-    pub(super) fn answered(&mut self, outcomes: Vec<Outcome>) -> bool {
-        let UnitStage::Acting(ops) = &mut self.stage else {
-            return false;
-        };
-        let ops = std::mem::take(ops);
-        let failed = (!outcomes.iter().all(Outcome::is_done)).then_some(outcomes);
-        self.stage = UnitStage::Looking { ops, failed };
-        true
-    }
-
-    /// The connection was lost while they acted: the ops may be sent again, as each says what shall be.
-    pub(super) fn lost(&mut self) -> bool {
-        self.answered(Vec::new()) && {
-            if let UnitStage::Looking { failed, .. } = &mut self.stage {
-                *failed = Some(Vec::new());
-            }
-            true
+    /// What an item came to, in its turn.
+    pub(super) fn outcome(&mut self, index: usize) -> Option<ItemOutcome> {
+        if self.is_begun() {
+            None
+        } else {
+            self.done.remove(&index)
         }
+    }
+
+    /// The answer to a message is here, or will never be: then nobody knows what was done. Whether it was about this.
+    pub(super) fn answered(&mut self, all_done: bool) -> bool {
+        if !matches!(self.stage, UnitStage::Acting) {
+            return false;
+        }
+        self.stage = UnitStage::Looking { failed: !all_done };
+        true
     }
 
     fn probes(&self) -> Vec<Probe> {
@@ -127,43 +123,43 @@ impl HostRun {
         let flow = if run.unit.is_looking() {
             self.judge_together(&mut run, world)
         } else {
-            self.send_together(&mut run, world).map_err(Flow::Leave)
+            self.send_together(&mut run, world)
         };
         self.current = Some(run);
-        match flow {
-            Err(flow) => flow,
-            Ok(outcomes) => self.settle_together(outcomes, world),
-        }
+        flow
     }
 
-    /// `Ok`: they are not to be done together, and are begun anew.
-    fn send_together(&mut self, run: &mut TaskRun, world: &mut World<'_>) -> Result<Vec<(usize, ItemOutcome)>, Next> {
+    fn send_together(&mut self, run: &mut TaskRun, world: &mut World<'_>) -> Flow {
         if !self.aligned(&run.pos, world) {
-            return Err(Next::Wait(Condition::Aligned(run.pos.clone())));
+            return Flow::Leave(Next::Wait(Condition::Aligned(run.pos.clone())));
         }
         let look = |probe: &Probe| self.cache.fresh.get(probe).cloned();
         let changes: Vec<&Change> = run.unit.later.iter().map(|l| &l.change).collect();
-        let first = run.unit.later.first();
-        let Some(ops) = first.and_then(|l| l.action.together(&Seen::new(&look), &changes)) else {
-            run.index = first.map_or(0, |l| l.index);
+        let Some(first) = run.unit.later.first() else {
+            return Flow::Again;
+        };
+        // One item may take back what another wants: that takes one after the other.
+        let after = |probe: &Probe| run.unit.foretold(probe).cloned().or_else(|| look(probe));
+        let keeps = |l: &Later| matches!(l.action.decide(&Seen::new(&after)), Ok(Decision::Keep(_)));
+        let agree = run.unit.later.iter().all(keeps);
+        let together = || first.action.together(&Seen::new(&look), &changes);
+        let Some(ops) = agree.then(together).flatten() else {
+            // Begun anew, one by one.
+            run.index = first.index;
             run.unit = Unit {
                 off: true,
                 ..Unit::default()
             };
-            return Ok(Vec::new());
+            return Flow::Again;
         };
         let probes = run.unit.probes();
-        if ops.is_empty() {
-            // What one item wanted, another took back.
-            run.unit.foretold.clear();
-            run.unit.stage = UnitStage::Looking { ops, failed: None };
-            return Err(self.call(Vec::new(), probes, Some(run), world));
-        }
-        run.unit.stage = UnitStage::Acting(ops.clone());
-        Err(self.call(ops, probes, Some(run), world))
+        run.unit.stage = UnitStage::Acting;
+        Flow::Leave(self.call(ops, probes, Some(run), world))
     }
 
-    fn judge_together(&mut self, run: &mut TaskRun, world: &mut World<'_>) -> Result<Vec<(usize, ItemOutcome)>, Flow> {
+    /// After the look that follows: what is as wanted was changed; if the ops were not all done, the others have their turn
+    /// one by one.
+    fn judge_together(&mut self, run: &mut TaskRun, world: &mut World<'_>) -> Flow {
         run.unit.foretold.clear();
         let look = |probe: &Probe| self.cache.fresh.get(probe).cloned();
         let seen = Seen::new(&look);
@@ -179,63 +175,30 @@ impl HostRun {
             }
         }
         if !missing.is_empty() {
-            return Err(Flow::Leave(self.call(Vec::new(), missing, Some(run), world)));
+            return Flow::Leave(self.call(Vec::new(), missing, Some(run), world));
         }
-        let UnitStage::Looking { ops, failed } = std::mem::take(&mut run.unit.stage) else {
-            return Err(Flow::Again);
-        };
-        let lost = failed.as_ref().is_some_and(Vec::is_empty);
-        if lost && decisions.iter().any(|d| matches!(d, Ok(Decision::Change(_)))) {
-            let probes = run.unit.probes();
-            run.unit.stage = UnitStage::Acting(ops.clone());
-            return Err(Flow::Leave(self.call(ops, probes, Some(run), world)));
-        }
-        let failed = failed.filter(|outcomes| !outcomes.is_empty());
         let unit = std::mem::take(&mut run.unit);
-        let mut outcomes = unit.others;
-        for (later, decision) in unit.later.into_iter().zip(decisions) {
-            let Later { index, action, change } = later;
+        let failed = matches!(unit.stage, UnitStage::Looking { failed: true });
+        run.index = unit
+            .later
+            .iter()
+            .map(|l| l.index)
+            .chain(unit.done.keys().copied())
+            .min()
+            .unwrap_or(run.index);
+        run.unit.off = failed;
+        run.unit.done = unit.done;
+        for (Later { index, change, .. }, decision) in unit.later.into_iter().zip(decisions) {
             let outcome = match decision {
                 Ok(Decision::Keep(report)) => ItemOutcome::changed(change, report),
-                Ok(Decision::Change(again)) => match &failed {
-                    Some(failed) => refused(&*action, &ops, failed),
-                    None => result::not_converged(&change, &again),
-                },
+                _ if failed => continue,
+                Ok(Decision::Change(again)) => result::not_converged(&change, &again),
                 Ok(Decision::Fail(failure)) | Err(Stop::Fail(failure)) => ItemOutcome::failed(failure),
                 Err(Stop::CannotKnow(why)) => ItemOutcome::unknown(&why),
-                Err(Stop::NeedMore(_)) => ItemOutcome::failed(Failure::new("not looked at")),
+                Err(Stop::NeedMore(_)) => continue,
             };
-            outcomes.push((index, outcome));
+            run.unit.done.insert(index, outcome);
         }
-        outcomes.sort_by_key(|(index, _)| *index);
-        Ok(outcomes)
+        Flow::Again
     }
-
-    fn settle_together(&mut self, outcomes: Vec<(usize, ItemOutcome)>, world: &mut World<'_>) -> Flow {
-        let mut flow = Flow::Again;
-        for (index, outcome) in outcomes {
-            if let Some(run) = &mut self.current {
-                run.index = index;
-            }
-            flow = self.settle(outcome, world);
-        }
-        flow
-    }
-}
-
-/// An item that still wants its change after ops that were not all done.
-fn refused(action: &dyn Action, ops: &[Op], outcomes: &[Outcome]) -> ItemOutcome {
-    let change = Change {
-        undo: Undo::Ops(Vec::new()),
-        ..Change::new(Vec::new(), ops.to_vec(), Report::new())
-    };
-    let own = action.finish(&change, outcomes).err();
-    let mut outcome = result::failed_op(&change, outcomes, own)
-        .unwrap_or_else(|| ItemOutcome::failed(Failure::new("it was not done")));
-    // Others of the loop may have been; this one was not.
-    outcome.changed = false;
-    if let Some(failed) = &mut outcome.failure {
-        failed.notes.push("all items of the loop were sent together".to_owned());
-    }
-    outcome
 }

@@ -115,6 +115,13 @@ impl Turn {
 
     /// Goes on, by the answer that came if one did.
     pub fn step(&mut self, now_s: f64, around: &Around, told: &mut Vec<Told>) -> Move {
+        let lost = around.unreachable.iter().find(|host| **host != self.host);
+        if let Some(host) = lost.filter(|_| self.stage == Stage::Gate) {
+            // Nobody would notice that it is back.
+            let text = format!("the gate stays closed: {host} cannot be reached, which counts as down");
+            told.push((self.part(), RollingState::Failed, text.clone()));
+            return Move::Refuse(format!("{}: {text}", self.host));
+        }
         if let Some(answer) = self.answer.take() {
             let result = match answer {
                 Ok(response) => self.judge(&response, around, now_s, told),
@@ -298,6 +305,7 @@ impl Turn {
         match sight {
             Sight::Seen(view) => Ok(view),
             Sight::Never => Err("no broker has run here yet".to_owned()),
+            Sight::Alone => Err("the node does not run".to_owned()),
             Sight::Silent(said) => Err(format!("no node of the cluster answers: {said}")),
         }
     }
@@ -312,6 +320,10 @@ impl Turn {
             self.members = 0;
             return Ok("no broker has run here yet: nothing to protect".to_owned());
         }
+        if matches!(sight, Sight::Alone) && !self.rolling.explicit {
+            self.members = 1;
+            return Ok("a cluster of one, and down: it may be mended".to_owned());
+        }
         let view = self.view(sight)?;
         self.own = Some(view.own.clone());
         self.members = view.status.members().len();
@@ -319,9 +331,6 @@ impl Turn {
             return Ok("a cluster of one".to_owned());
         }
         self.complete(&view)?;
-        if let Some(host) = around.unreachable.iter().find(|h| **h != self.host) {
-            return Err(format!("{host} cannot be reached, which counts as down"));
-        }
         // A node that is down when the play begins may be mended; one that goes down meanwhile stops the play.
         let down = !view.status.runs(&view.own);
         self.stands(&view, around, !(down && around.first))?;

@@ -29,10 +29,9 @@ fn read(text: &str) -> Option<Shared> {
     if rest.contains("node ") {
         return None;
     }
-    let list = rest.trim_start().strip_prefix("{[")?.split_once(']')?.0;
-    let mut members: Vec<&str> = list.split(',').map(|m| m.trim().trim_matches('\'')).collect();
+    let mut members = crate::rabbitmq::cluster::members(&rest)?;
     members.sort_unstable();
-    (members.len() > 1 && members.contains(&own)).then(|| Shared {
+    (members.len() > 1 && members.iter().any(|member| member == own)).then(|| Shared {
         what: members.join(" "),
         part: own.to_owned(),
     })

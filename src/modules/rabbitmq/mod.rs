@@ -320,7 +320,21 @@ pub fn refused(what: &str, stdout: &Content, stderr: &Content) -> Failure {
         .take_while(|line| !line.starts_with("Arguments given:") && !line.contains("Usage"))
         .take(6)
         .collect();
-    Failure::new(format!("{what}: {}", lines.join(" ")))
+    // Erlang's ways of writing a text.
+    let mut text = lines.join(" ");
+    let ways = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("\\n", " "),
+        ("\\\"", "\""),
+        ("<<\"", ""),
+        ("\">>", ""),
+    ];
+    for (written, meant) in ways {
+        text = text.replace(written, meant);
+    }
+    let text: Vec<&str> = text.split_whitespace().collect();
+    Failure::new(format!("{what}: {}", text.join(" ")))
 }
 
 /// A virtual host that must be there for what a task is about.

@@ -57,13 +57,18 @@ impl Differences {
         names.dedup();
         let mut differs = false;
         for name in names {
-            let (old, new) = (before.get(name), after.get(name));
+            // A user without limits may be told with an empty set of them or with nothing.
             let none = json!({});
-            let full = |v: Option<&Value>| match name.as_str() {
-                "limits" => Some(canonical(v.unwrap_or(&none))),
-                _ => v.map(canonical),
+            let or_none = |v: Option<&'_ Value>| {
+                if name == "limits" {
+                    v.or(Some(&none)).cloned()
+                } else {
+                    v.cloned()
+                }
             };
-            if full(old) == full(new) {
+            let (old, new) = (or_none(before.get(name)), or_none(after.get(name)));
+            let (old, new) = (old.as_ref(), new.as_ref());
+            if old.map(canonical) == new.map(canonical) {
                 continue;
             }
             differs = true;
@@ -141,6 +146,8 @@ pub fn import(differences: &Differences, wanted: &Definitions) -> Option<String>
         for (name, _) in wanted.of(Kind::Binding) {
             let put = differences.puts.iter().any(|(k, n)| *k == Kind::Binding && n == name);
             if !put && Kind::Binding.falls_with(name, *kind, key) {
+                // An exchange may have gone with its last binding.
+                add(Kind::Exchange, &vec![name[0].clone(), name[1].clone()]);
                 add(Kind::Binding, name);
             }
         }
