@@ -485,7 +485,7 @@ pub struct LintArgs {
 
     /// The release that will read RabbitMQ's files, such as 4.0 or 3.10.8; without it, only what is wrong for every
     /// release is told
-    #[arg(long, value_name = "VERSION")]
+    #[arg(long, value_name = "VERSION", value_parser = crate::rabbitmq::conf::release)]
     pub rabbitmq_version: Option<crate::rabbitmq::Version>,
 
     /// What the files named are, where their names do not tell: rabbitmq.conf, advanced.config or rabbitmq-env.conf

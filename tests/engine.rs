@@ -871,3 +871,57 @@ fn a_file_that_changed_in_between_is_left_alone() {
       column: 52
     ");
 }
+
+/// A broker that reads its file when it is started (`start-broker`), and says what it does not run with.
+struct Broker;
+
+impl Program for Broker {
+    fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult {
+        use base64::Engine as _;
+        let file = |host: &FakeHost| {
+            host.files
+                .get("/etc/rabbitmq/rabbitmq.conf")
+                .map(|n| n.content.text().into_owned())
+        };
+        if act && command.argv == ["start-broker"] {
+            let read = serde_json::json!(file(host));
+            host.state.insert("read".to_owned(), read);
+        }
+        if !command.argv.iter().any(|a| a == "eval") {
+            return ExecResult::default();
+        }
+        let stale = host.state.get("read") != Some(&serde_json::json!(file(host)));
+        let differs = if stale { "stale\nset\theartbeat\t20\t60\n" } else { "" };
+        let answer = base64::engine::general_purpose::STANDARD.encode(format!("rmqplay\n{differs}"));
+        ExecResult {
+            stdout: Content::from(format!("<<\"{answer}\">>\n")),
+            ..ExecResult::default()
+        }
+    }
+}
+
+/// A task that has done its own part, and leaves a restart to a handler, has converged; where only the restart is left, it
+/// notifies too.
+#[test]
+fn what_is_left_for_a_handler_is_no_lack_of_convergence() {
+    let playbook = |handlers: &str| {
+        format!(
+            "- hosts: all\n  gather_facts: false\n  tasks:\n  - {{name: conf, rabbitmq_conf: {{content: \"heartbeat = 20\\n\"}}, register: r, \
+             notify: [{handlers}]}}\n  handlers:\n  - {{name: nothing, command: {{argv: [noop]}}}}\n  - {{name: start, command: \
+             {{argv: [start-broker]}}, when: r.restart_needed | default(true)}}\n"
+        )
+    };
+    let host = |_: &str| {
+        let mut host = FakeHost::with([("/etc/rabbitmq/rabbitmq.conf", "heartbeat = 60\n")]);
+        host.state
+            .insert("read".to_owned(), serde_json::json!("heartbeat = 60\n"));
+        host
+    };
+    let fleet = Arc::new(FakeConnector::new(host, Arc::new(Broker)));
+    let run = |handlers: &str| Story::new(&playbook(handlers), "a\n").run(fleet.clone());
+    // Written; the node has not read it yet.
+    assert_eq!(run("nothing").statuses("a"), ["conf=Changed", "nothing=Changed"]);
+    // Nothing to write: only the restart is left.
+    assert_eq!(run("start").statuses("a"), ["conf=Changed", "start=Changed"]);
+    assert_eq!(run("start").statuses("a"), ["conf=Ok"]);
+}

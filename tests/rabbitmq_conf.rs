@@ -2,7 +2,7 @@
 
 use rmqplay::diagnostic::{Code, Diagnostic, RenderOptions, SourceMap, render_human};
 use rmqplay::rabbitmq::Version;
-use rmqplay::rabbitmq::conf::{Target, check, masked, parse, profile};
+use rmqplay::rabbitmq::conf::{Target, advanced, check, env, masked, parse, profile, static_part};
 use std::fmt::Write as _;
 
 const V3: Version = Version::new(3, 10, 8);
@@ -244,5 +244,32 @@ fn profiles_are_the_roles() {
             let text = serde_yaml::to_string(&role[theirs]).unwrap();
             assert_eq!(text.trim_end(), ours[key], "{key} of {name}");
         }
+    }
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(100))]
+    /// Whatever stands in a file: no panic, places that are in it, and a mask that changes no place.
+    #[test]
+    fn any_text_can_be_read(
+        text in r#"([a-z_.{}%#'"\[\]\\ =é\t\r\n<>,-]|listeners\.tcp|default_pass|heartbeat|\{\{|include |'''|= |\n){0,60}"#,
+        version in proptest::option::of((3u16..5, 0u16..14, 0u16..9)),
+    ) {
+        let version = version.map(|(major, minor, patch)| Version::new(major, minor, patch));
+        let map = SourceMap::default();
+        let target = Target::new(version);
+        let mut found = findings(&map, &text, &target);
+        found.extend(advanced::check(map.add("advanced.config", text.as_str()), &text));
+        found.extend(env::check(map.add("rabbitmq-env.conf", text.as_str()), &text));
+        for one in &found {
+            for label in &one.labels {
+                proptest::prop_assert!(text.get(label.span.start as usize..label.span.end as usize).is_some(), "{one:?}");
+            }
+        }
+        proptest::prop_assert_eq!(masked(&text).len(), text.len());
+        proptest::prop_assert_eq!(env::masked(&text).len(), text.len());
+        proptest::prop_assert_eq!(static_part(&text).len(), text.len());
+        let file = map.add("rabbitmq.conf.j2", text.as_str());
+        parse(file, &static_part(&text), &target, &mut Vec::new());
     }
 }

@@ -139,7 +139,7 @@ pub fn judge(path: &str, content: &Content, target: &Target, seen: &Seen<'_>) ->
     }
     let whom = target
         .version
-        .map_or("RabbitMQ".to_owned(), |v| format!("RabbitMQ {v}"));
+        .map_or("RabbitMQ".to_owned(), |v| format!("RabbitMQ {}", conf::shown(v)));
     let told: Vec<String> = errors.iter().map(|d| said(path, d, &map)).collect();
     let findings: Vec<serde_json::Value> = told.iter().map(|t| t.as_str().into()).collect();
     let mut failure = Failure::new(format!("{whom} cannot use this `{path}`: {}", told.join("; ")));

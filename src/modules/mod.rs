@@ -269,6 +269,8 @@ pub enum Decision {
 #[derive(Clone, Debug)]
 pub struct Change {
     pub deltas: Vec<Delta>,
+    /// None: nothing is left for the task itself, and a handler is to be notified (a restart). After ops, that is no lack of
+    /// convergence.
     pub ops: Vec<Op>,
     pub undo: Undo,
     /// Return values, as they will be when done.

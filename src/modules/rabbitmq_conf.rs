@@ -10,7 +10,7 @@ use super::{
 use crate::host::{Content, Delta, Effect, Observation, Op, Probe, Undo};
 use crate::rabbitmq::conf::pending::pending;
 use crate::rabbitmq::conf::{node, profile, write};
-use crate::rabbitmq::{Version, cli};
+use crate::rabbitmq::{Version, cli, conf};
 use crate::template::FileOptions;
 use serde_json::{Map, Value};
 
@@ -169,10 +169,7 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
     attributes.group = attributes.group.or(Some("rabbitmq".to_owned()));
     let version = match args.str("version") {
         None => None,
-        Some(text) => Some(
-            text.parse()
-                .map_err(|e: crate::rabbitmq::version::NotAVersion| ArgError::new("version", e.to_string()))?,
-        ),
+        Some(text) => Some(conf::release(text).map_err(|e| ArgError::new("version", e.to_string()))?),
     };
     Ok(Box::new(Conf {
         text,
@@ -281,7 +278,7 @@ impl Action for Conf {
                 .warn("the node does not run, and was not asked: only the table was");
         }
         if let Some(version) = version {
-            step.report = step.report.with("rabbitmq_version", version.to_string());
+            step.report = step.report.with("rabbitmq_version", conf::shown(version));
         }
         Ok(self.decision(step, &judged, running, version))
     }

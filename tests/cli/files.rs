@@ -325,3 +325,18 @@ fn lint_reads_what_a_broker_reads() {
     assert_eq!((output.code, output.stdout.as_str()), (0, "checked 1 rabbitmq.conf\n"));
     assert_eq!(env.run(&["lint", "broker.txt"]).code, 1);
 }
+
+/// Values that a playbook writes out are judged where they stand.
+#[test]
+fn lint_reads_values_of_rabbitmq_conf() {
+    let env = Environment::new();
+    env.write(
+        "site.yml",
+        "- hosts: all\n  tasks:\n  - block:\n    - rabbitmq_conf:\n        values:\n          hearbeat: 20\n          \
+         ssl_options: {verify: verify_all, versions: [tlsv1.3, TLSv1.2]}\n          vm_memory_high_watermark: {relative: '{{ x \
+         }}'}\n          default_queue_type: quorum\n          ours.key: 1\n        extra_keys: [ours.*]\n",
+    );
+    let output = env.run(&["lint", "site.yml", "--rabbitmq-version", "3.10"]);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert_snapshot!(output.stderr);
+}

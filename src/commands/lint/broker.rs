@@ -3,10 +3,11 @@
 use super::kind::{BrokerFile, Found, Kind, join, last, parent};
 use super::text;
 use crate::commands::Session;
-use crate::diagnostic::Diagnostic;
-use crate::language::Files;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::language::{Files, Item, Node, Program, Yaml};
 use crate::rabbitmq::Version;
-use crate::rabbitmq::conf::{self, Line, Target, plugins};
+use crate::rabbitmq::conf::{self, Line, Setting, Target, plugins};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub fn check(session: &Session, found: &[Found], version: Option<Version>, out: &mut Vec<Diagnostic>) {
@@ -77,6 +78,102 @@ fn template(session: &Session, path: &str, version: Option<Version>, out: &mut V
     let lines = conf::parse(file, &written, &target, out);
     // What lines are to each other, branches and loops decide.
     out.extend(conf::check_each(&lines, &target));
+}
+
+/// What tasks of `rabbitmq_conf` write out in their `values`.
+pub fn tasks(program: &Program, version: Option<Version>, out: &mut Vec<Diagnostic>) {
+    for play in &program.plays {
+        let lists = [
+            &play.pre_checks,
+            &play.pre_tasks,
+            &play.tasks,
+            &play.post_tasks,
+            &play.post_checks,
+            &play.handlers,
+        ];
+        for list in lists {
+            items(list, version, out);
+        }
+    }
+}
+
+fn items(list: &[Item], version: Option<Version>, out: &mut Vec<Diagnostic>) {
+    for item in list {
+        match item {
+            Item::Block(block) => {
+                for list in [&block.block, &block.rescue, &block.always] {
+                    items(list, version, out);
+                }
+            }
+            Item::Task(task) if task.module == "rabbitmq_conf" => {
+                let get = |name: &str| task.args.as_map().and_then(|m| m.get(name));
+                let extra = get("extra_keys").map(Node::to_value);
+                let extra_keys = match extra {
+                    Some(Value::Array(items)) => items.iter().filter_map(|v| v.as_str().map(str::to_owned)).collect(),
+                    Some(Value::String(text)) => text.split(',').map(|t| t.trim().to_owned()).collect(),
+                    _ => Vec::new(),
+                };
+                let named = get("version")
+                    .and_then(Node::as_str)
+                    .and_then(|v| conf::release(v).ok());
+                let target = Target {
+                    version: version.or(named),
+                    extra_keys,
+                    ..Target::default()
+                };
+                let mut lines = Vec::new();
+                if let Some(values) = get("values") {
+                    written(values, String::new(), values.span, &mut lines);
+                }
+                out.extend(conf::check_each(&lines, &target).into_iter().map(in_a_tree));
+            }
+            Item::Task(_) => {}
+        }
+    }
+}
+
+/// The settings of a tree of values, each at its place; an expression's value is not known.
+fn written(node: &Node, key: String, key_span: Span, out: &mut Vec<Line>) {
+    let below = |name: &str| {
+        if key.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{key}.{name}")
+        }
+    };
+    match &node.yaml {
+        Yaml::Map(map) => {
+            for entry in map.entries.iter().filter(|e| !e.key.contains("{{")) {
+                written(&entry.value, below(&entry.key), entry.key_span, out);
+            }
+        }
+        Yaml::Seq(items) => {
+            for (i, item) in items.iter().enumerate() {
+                written(item, below(&(i + 1).to_string()), item.span, out);
+            }
+        }
+        _ if key.is_empty() || matches!(node.yaml, Yaml::Null) => {}
+        _ => {
+            let known = !node.as_str().is_some_and(|t| t.contains("{{") || t.contains("{%"));
+            let value = known
+                .then(|| conf::write::scalar(&key, &node.to_value()).ok())
+                .flatten();
+            out.push(Line::Setting(Setting {
+                key,
+                key_span,
+                value,
+                value_span: node.span,
+            }));
+        }
+    }
+}
+
+/// A key's place is that of its last part: what to write instead is said, not patched.
+fn in_a_tree(mut found: Diagnostic) -> Diagnostic {
+    for fix in std::mem::take(&mut found.fixes) {
+        found.helps.push(format!("{}: `{}`", fix.message, fix.replacement));
+    }
+    found
 }
 
 struct Reader<'a> {

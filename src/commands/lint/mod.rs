@@ -10,6 +10,7 @@ use crate::cli::{DocFormat, Exit, LintArgs};
 use crate::diagnostic::{Code, Diagnostic, render_json, tidy};
 use crate::inventory::{Inventory, read_vars};
 use crate::language::{self, Files, Program};
+use crate::rabbitmq::Version;
 use crate::report::style::count;
 use crate::template::FileOptions;
 pub use kind::BrokerFile;
@@ -32,7 +33,7 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
         ));
     }
     for one in &found {
-        check(session, one, &config, &mut diagnostics);
+        check(session, one, &config, args.rabbitmq_version, &mut diagnostics);
     }
     broker::check(session, &found, args.rabbitmq_version, &mut diagnostics);
     // Without an extension or content that tells, several ways lead to one file: each mistake once.
@@ -74,11 +75,11 @@ fn summary(found: &[Found]) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-fn check(session: &Session, one: &Found, config: &Config, out: &mut Vec<Diagnostic>) {
+fn check(session: &Session, one: &Found, config: &Config, version: Option<Version>, out: &mut Vec<Diagnostic>) {
     let path = &one.path;
     match one.kind {
         Kind::Playbook => {
-            let program = program(session, &session.files, path, config.roles_path.clone(), out);
+            let program = program(session, &session.files, path, config.roles_path.clone(), version, out);
             out.extend(program.plays.iter().filter_map(|play| language::rolling::ask(play)));
         }
         // A role and a file of tasks are only ever part of a play. The play made for them here has a handler whose
@@ -88,14 +89,14 @@ fn check(session: &Session, one: &Found, config: &Config, out: &mut Vec<Diagnost
             let play = format!("- hosts: all\n  handlers: [include_tasks: '{{{{ x }}}}']\n  roles: ['{name}']\n");
             let mut roles_path = vec![parent.to_owned()];
             roles_path.extend(config.roles_path.iter().cloned());
-            made(session, parent, play, roles_path, out);
+            made(session, parent, play, roles_path, version, out);
         }
         Kind::Tasks => {
             let (parent, name) = path.rsplit_once('/').unwrap_or((".", path));
             let play = format!(
                 "- hosts: all\n  handlers: [include_tasks: '{{{{ x }}}}']\n  tasks: [import_tasks: '{name}']\n"
             );
-            made(session, parent, play, config.roles_path.clone(), out);
+            made(session, parent, play, config.roles_path.clone(), version, out);
         }
         Kind::Inventory => {
             out.extend(Inventory::load(std::slice::from_ref(path), &session.files, &session.sources).1);
@@ -131,13 +132,20 @@ fn text(session: &Session, path: &str, out: &mut Vec<Diagnostic>) -> Option<Stri
     None
 }
 
-fn made(session: &Session, directory: &str, play: String, roles_path: Vec<String>, out: &mut Vec<Diagnostic>) {
+fn made(
+    session: &Session,
+    directory: &str,
+    play: String,
+    roles_path: Vec<String>,
+    version: Option<Version>,
+    out: &mut Vec<Diagnostic>,
+) {
     let path = format!("{directory}/<lint>");
     let files = WithText {
         path: path.clone(),
         text: play,
     };
-    program(session, &files, &path, roles_path, out);
+    program(session, &files, &path, roles_path, version, out);
 }
 
 fn program(
@@ -145,11 +153,13 @@ fn program(
     files: &dyn Files,
     path: &str,
     roles_path: Vec<String>,
+    version: Option<Version>,
     out: &mut Vec<Diagnostic>,
 ) -> Program {
     let paths = [path.to_owned()];
     let (program, diagnostics) = language::load(&paths, files, &session.sources, &roles_path);
     out.extend(diagnostics);
     out.extend(scope::templar(session).check_program(&program));
+    broker::tasks(&program, version, out);
     program
 }

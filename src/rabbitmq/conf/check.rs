@@ -3,7 +3,7 @@
 use super::advice::{RENAMED, advise};
 use super::schema::{self, Key, Range};
 use super::value::mismatch;
-use super::{Line, Setting, Target, stranger};
+use super::{Line, Setting, Target, shown, stranger};
 use crate::diagnostic::{Code, Diagnostic, similar_name};
 use crate::rabbitmq::Version;
 use std::collections::HashMap;
@@ -114,7 +114,10 @@ fn unknown(setting: &Setting, target: &Target) -> Diagnostic {
     match similar(key, target) {
         Some(near) => found.fix("there is a setting with a similar name", setting.key_span, near),
         None => found.note(match target.version {
-            Some(version) => format!("neither RabbitMQ {version} nor any other release from 3.7 to 4.3 knows it"),
+            Some(version) => format!(
+                "neither RabbitMQ {} nor any other release from 3.7 to 4.3 knows it",
+                shown(version)
+            ),
             None => "no release from 3.7 to 4.3 knows it".to_owned(),
         }),
     }
@@ -153,7 +156,7 @@ fn similar(written: &str, target: &Target) -> Option<String> {
 fn other_release(key: &Key, setting: &Setting, version: Version) -> Diagnostic {
     let found = Diagnostic::error(
         Code::CONF_VERSION,
-        format!("RabbitMQ {version} does not know `{}`", setting.key),
+        format!("RabbitMQ {} does not know `{}`", shown(version), setting.key),
     )
     .at(setting.key_span, "the node does not start with it");
     let found = found.note(format!("it is known {}", releases(&key.versions)));
@@ -174,10 +177,10 @@ fn other_release(key: &Key, setting: &Setting, version: Version) -> Diagnostic {
 /// `since 3.12.14 in 3.12, since 3.13.3`, `from 3.8 to 3.13`.
 fn releases(ranges: &[Range]) -> String {
     let short = |v: Version| {
-        if v.patch == 0 || v.patch == u16::MAX {
+        if v.patch == 0 {
             format!("{}.{}", v.major, v.minor)
         } else {
-            v.to_string()
+            shown(v)
         }
     };
     let first = Version::new(3, 7, 0);

@@ -34,6 +34,28 @@ pub use parse::{Line, Setting, parse, static_part};
 
 use super::Version;
 
+/// A release as people name it: `4.0` is the last of its series, `4.0.5` that one.
+pub fn release(text: &str) -> Result<Version, super::version::NotAVersion> {
+    let version: Version = text.parse()?;
+    let series = text.matches('.').count() == 1;
+    Ok(if series {
+        Version {
+            patch: u16::MAX,
+            ..version
+        }
+    } else {
+        version
+    })
+}
+
+/// `4.0.5`, or `4.0` of a series.
+pub fn shown(version: Version) -> String {
+    match version.patch {
+        u16::MAX => format!("{}.{}", version.major, version.minor),
+        _ => version.to_string(),
+    }
+}
+
 /// What a configuration is for.
 #[derive(Clone, Debug, Default)]
 pub struct Target {

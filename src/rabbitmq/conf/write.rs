@@ -43,7 +43,8 @@ fn below(key: &str, value: &Value, out: &mut Vec<(String, Option<String>)>) -> R
     Ok(())
 }
 
-fn scalar(key: &str, value: &Value) -> Result<String, CannotWrite> {
+/// A value as rabbitmq.conf has it.
+pub fn scalar(key: &str, value: &Value) -> Result<String, CannotWrite> {
     let why = |why: &str| CannotWrite {
         key: key.to_owned(),
         why: why.to_owned(),
