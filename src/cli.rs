@@ -603,7 +603,7 @@ pub struct FactsArgs {
 /// this machine's one kernel: `up` notes them, `down` puts them back.
 #[derive(Debug, Args)]
 #[command(after_long_help = examples!(
-    "  rmqplay lab demo                                    the whole story, on three nodes\n",
+    "  rmqplay lab demo                                    the whole story, on three machines\n",
     "  rmqplay lab up --nodes 5 --release bookworm\n",
     "  rmqplay diff playbooks/site.yml -i inventories/lab  the three nodes of a plain `lab up`\n",
     "  rmqplay diff playbooks/site.yml -i /var/lib/rmqplay-lab/inventory  whatever nodes there are\n",
@@ -638,7 +638,7 @@ pub enum LabCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
-    /// Three nodes, a dry run, an apply with post-checks, and an apply that changes nothing
+    /// Three bare machines become a cluster: a dry run, an apply with post-checks, and an apply that changes nothing
     Demo {
         /// trixie (Debian 13, RabbitMQ 4.0) or bookworm (Debian 12, RabbitMQ 3.10)
         #[arg(

@@ -737,6 +737,70 @@ fn a_dry_run_knows_that_a_command_would_run_and_no_more() {
 }
 
 #[test]
+fn what_a_dry_run_cannot_know_no_other_host_knows() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: once, command: {argv: [noop]}, register: r, run_once: true}
+    - {name: of once, copy: {dest: /f/0, content: '{{ r.stdout }}'}}
+    - {name: own, command: {argv: [noop]}, register: mine, when: inventory_hostname == 'a'}
+    - {name: of another, copy: {dest: /f/1, content: \"{{ hostvars['a'].mine.stdout }}\"}}
+    - {name: changed, copy: {dest: /f/2, content: x}, when: \"hostvars['a'].mine is changed\"}
+",
+        "a\nb\n",
+    )
+    .mode(Mode::Diff)
+    .run(fleet());
+    assert_eq!(
+        told.statuses("b"),
+        [
+            "of once=Unknown",
+            "own=Skipped",
+            "of another=Unknown",
+            "changed=Changed"
+        ]
+    );
+}
+
+/// A cookie goes from one host to another, and is told nowhere.
+#[test]
+fn a_secret_result_is_hidden_without_no_log() {
+    let cookie = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let fleet = Arc::new(FakeConnector::new(
+        move |name| {
+            let mut host = start(&[None; FILES]);
+            if name == "a" {
+                host.put("/f/0", Node::file(cookie));
+            }
+            host
+        },
+        Arc::new(Gremlin(Vec::new())),
+    ));
+    let told = Story::new(
+        "
+- hosts: a
+  gather_facts: false
+  tasks:
+    - {name: fetched, erlang_cookie: {path: /f/0, owner: root, group: root, fetch: true}, register: first}
+- hosts: b
+  gather_facts: false
+  tasks:
+    - {name: given, copy: {dest: /f/1, content: \"{{ hostvars['a'].first.cookie }}\"}}
+    - {name: read, erlang_cookie: {path: /f/1, owner: root, group: root, fetch: true}, register: second}
+    - {name: the same, assert: {that: \"second.cookie == hostvars['a'].first.cookie\"}}
+",
+        "a\nb\n",
+    )
+    .run(fleet);
+    assert_eq!(told.statuses("a"), ["fetched=Changed"]);
+    assert_eq!(told.statuses("b"), ["given=Changed", "read=Changed", "the same=Ok"]);
+    let text = serde_json::to_string(&told.events).unwrap();
+    assert!(!text.contains(cookie), "{text}");
+}
+
+#[test]
 fn a_file_that_lost_a_host_is_the_last_of_the_command_line() {
     let failing = "- {hosts: all, gather_facts: false, tasks: [{name: bad, command: {argv: [fail]}, when: inventory_hostname == 'a'}]}";
     let next = "- {hosts: all, gather_facts: false, tasks: [{name: next, command: {argv: [noop]}}]}";

@@ -17,6 +17,10 @@ mod bare;
 mod becoming;
 #[path = "lab/booted.rs"]
 mod booted;
+#[path = "lab/cluster.rs"]
+mod cluster;
+#[path = "lab/conf.rs"]
+mod conf;
 #[path = "lab/demo.rs"]
 mod demo;
 #[path = "lab/desk.rs"]
@@ -31,6 +35,8 @@ mod nodes;
 mod objects;
 #[path = "lab/outages.rs"]
 mod outages;
+#[path = "lab/rolling.rs"]
+mod rolling;
 #[path = "lab/site.rs"]
 mod site;
 #[path = "lab/warm.rs"]
@@ -83,10 +89,17 @@ fn main() -> ExitCode {
         nodes::host_keys_are_strict,
         becoming::each_way,
         becoming::within_a_play,
+        conf::on_trixie,
         objects::on_a_cluster,
         site::on_trixie,
+        cluster::begun_grown_and_mended,
+        cluster::a_cookie_of_its_own,
+        rolling::changes_and_restarts_lose_nothing,
+        rolling::a_node_dies_at_the_worst_moment,
         demo::from_nothing_and_again,
         site::on_bookworm,
+        conf::on_bookworm,
+        cluster::on_3_10,
         objects::on_bookworm,
     ];
     let conclusion = libtest_mimic::run(&arguments, tests);

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use base64::Engine as _;
 use rmqplay::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Probe, Stat, Status};
 use rmqplay::modules::{Action, ArgError, Change, Decision, Failure, Kind, Prepare, Report, Seen, coerce, find};
 use rmqplay::template::FileOptions;
@@ -301,5 +302,149 @@ fn waiting_for_ports() {
             .unwrap();
         assert_eq!(report.values["match_groups"], json!(["OpenSSH"]), "{}", shell.name);
         server.join().unwrap();
+    }
+}
+
+/// The node's verdict on a file comes as the last binary it prints, in several lines, behind what it logs.
+#[test]
+fn the_nodes_verdict_is_read() {
+    let validate = rmqplay::rabbitmq::conf::node::validate("/etc/rabbitmq/rabbitmq.conf");
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let bad = encode("rmqplay\nbad\tno such key: x\nbad\tno such file\n");
+    let (front, back) = bad.split_at(20);
+    for shell in shells() {
+        for (rc, printed, expected) in [
+            (0, format!("<<\"{}\">>\n", encode("rmqplay\n")), Ok(())),
+            (
+                0,
+                format!("12:00 [error] <<\"a\">>\n<<\"{front}\"\n  \"{back}\">>\n"),
+                Err("no such key: x\nno such file\n"),
+            ),
+            (0, "{something, else}\n".to_owned(), Err("{something, else}\n")),
+            (69, "Error: no node\n".to_owned(), Err("Error: no node\n")),
+        ] {
+            let mut argv = validate[..4].to_vec();
+            argv.extend(
+                [
+                    "sh",
+                    "-c",
+                    "printf %s \"$1\"; exit \"$2\"",
+                    "x",
+                    &printed,
+                    &rc.to_string(),
+                ]
+                .map(str::to_owned),
+            );
+            let result = shell.run(&argv);
+            let said = (result.rc == 0).then_some(()).ok_or(result.stderr.text().into_owned());
+            assert_eq!(said, expected.map_err(str::to_owned), "{} {printed}", shell.name);
+        }
+    }
+}
+
+/// What a decision to change does here; then there is nothing left to do.
+fn settle(shell: &Shell, module: &str, args: &Value) -> Change {
+    let action = action(module, args.clone());
+    let Decision::Change(change) = shell.decide(&*action) else {
+        panic!("{}: {module} has nothing to do: {args}", shell.name)
+    };
+    for op in &change.ops {
+        let Op::Exec(exec) = op else { panic!("{op:?}") };
+        let result = shell.run(&exec.argv);
+        assert!(result.ok(), "{}: {module}: {}", shell.name, result.stderr.text());
+    }
+    kept(shell, module, args);
+    change
+}
+
+fn kept(shell: &Shell, module: &str, args: &Value) {
+    match shell.decide(&*action(module, args.clone())) {
+        Decision::Keep(_) => {}
+        other => panic!("{}: {module} is not content: {other:?}", shell.name),
+    }
+}
+
+/// A small authority, a key, its request and its certificate, made by the real `openssl`; and what makes each of them anew.
+#[test]
+fn keys_requests_and_certificates() {
+    for shell in shells() {
+        if shell.name == "busybox" {
+            symlink("/usr/bin/openssl", Path::new(&shell.path).join("openssl")).unwrap();
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+        let key = |name: &str, kind: &str| json!({"path": at(name), "type": kind, "mode": "0600"});
+        let request = |of: &str, cn: &str, more: Value| {
+            let mut args = json!({"path": at(&format!("{of}.csr")), "privatekey_path": at(of), "common_name": cn});
+            args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            args
+        };
+        settle(&shell, "openssl_privatekey", &key("ca", "ECC"));
+        let authority =
+            json!({"basic_constraints": ["CA:TRUE"], "key_usage": ["keyCertSign"], "key_usage_critical": true});
+        settle(&shell, "openssl_csr", &request("ca", "our $x, \"y\" \\ CA", authority));
+        let own = json!({"path": at("ca.pem"), "csr_path": at("ca.csr"), "privatekey_path": at("ca"), "provider": "selfsigned"});
+        settle(&shell, "x509_certificate", &own);
+
+        settle(&shell, "openssl_privatekey", &key("k", "Ed25519"));
+        let names = json!({"subject_alt_name": ["DNS:mq-1", "IP:10.0.0.1"], "extended_key_usage": ["serverAuth"]});
+        settle(&shell, "openssl_csr", &request("k", "mq-1", names.clone()));
+        let signed = json!({"path": at("k.pem"), "csr_path": at("k.csr"), "provider": "ownca", "ownca_path": at("ca.pem"),
+            "ownca_privatekey_path": at("ca"), "ownca_not_after": "+30d"});
+        settle(&shell, "x509_certificate", &signed);
+        let verified = shell.run(&["openssl", "verify", "-CAfile", &at("ca.pem"), &at("k.pem")].map(str::to_owned));
+        assert!(verified.ok(), "{}: {}", shell.name, verified.stderr.text());
+
+        // Another name, another key, another authority: what depends on it is made anew, and nothing else.
+        let change = settle(&shell, "openssl_csr", &request("k", "mq-9", names.clone()));
+        assert!(
+            format!("{:?}", change.deltas).contains("CN=mq-9") || format!("{:?}", change.deltas).contains("CN = mq-9")
+        );
+        settle(&shell, "x509_certificate", &signed);
+        kept(&shell, "openssl_privatekey", &key("k", "Ed25519"));
+        settle(&shell, "openssl_privatekey", &key("k", "ECC"));
+        settle(&shell, "openssl_csr", &request("k", "mq-9", names));
+        settle(&shell, "x509_certificate", &signed);
+        std::fs::remove_file(at("ca")).unwrap();
+        settle(&shell, "openssl_privatekey", &key("ca", "ECC"));
+        settle(
+            &shell,
+            "openssl_csr",
+            &request("ca", "another CA", json!({"basic_constraints": ["CA:TRUE"]})),
+        );
+        settle(&shell, "x509_certificate", &own);
+        let change = settle(&shell, "x509_certificate", &signed);
+        assert!(
+            format!("{:?}", change.deltas).contains("signed by another"),
+            "{:?}",
+            change.deltas
+        );
+    }
+}
+
+/// A cookie is made where there is none: whole, of letters and digits, for its owner alone.
+#[test]
+fn a_cookie_is_made() {
+    for shell in shells() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("cookie");
+        let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+        let args = json!({"path": path, "owner": user.trim(), "group": user.trim()});
+        let Decision::Change(change) = shell.decide(&*action("erlang_cookie", args)) else {
+            panic!("there is none")
+        };
+        let [Op::Exec(exec)] = &change.ops[..] else {
+            panic!("{:?}", change.ops)
+        };
+        let result = shell.run(&exec.argv);
+        assert!(result.ok(), "{}: {}", shell.name, result.stderr.text());
+        let cookie = std::fs::read_to_string(&path).unwrap();
+        assert!(
+            cookie.len() == 40 && cookie.chars().all(|c| c.is_ascii_alphanumeric()),
+            "{}",
+            shell.name
+        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o400);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

@@ -568,7 +568,7 @@ fn write_validates(host: &Backend) {
         guard: None,
         backup: None,
         validate: Some(
-            ["sh", "-c", "echo saw >&2; grep -q good \"$1\"", "sh", "%s"]
+            ["sh", "-c", "echo \"$1\"; echo saw >&2; grep -q good \"$1\"", "sh", "%s"]
                 .map(String::from)
                 .to_vec(),
         ),

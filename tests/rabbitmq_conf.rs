@@ -2,7 +2,7 @@
 
 use rmqplay::diagnostic::{Code, Diagnostic, RenderOptions, SourceMap, render_human};
 use rmqplay::rabbitmq::Version;
-use rmqplay::rabbitmq::conf::{Target, check, masked, parse};
+use rmqplay::rabbitmq::conf::{Target, check, masked, parse, profile};
 use std::fmt::Write as _;
 
 const V3: Version = Version::new(3, 10, 8);
@@ -189,4 +189,60 @@ fn what_a_plugin_would_need() {
         found,
         ["`prometheus.tcp.port` has no effect: the plugin `rabbitmq_prometheus` is not enabled"]
     );
+}
+
+/// Configurations as they work on their release (the first part of their names): nothing that would stop a node or a task.
+/// What is advised is listed, so that a new rule shows where it speaks.
+#[test]
+fn what_works_is_left_alone() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rabbitmq_conf/good");
+    let mut names: Vec<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.len() >= 25);
+    let mut advice = String::new();
+    for name in names {
+        let text = std::fs::read_to_string(format!("{directory}/{name}")).unwrap();
+        let series: Version = name.split_once('-').unwrap().0.parse().unwrap();
+        // The last release of its series, and any.
+        let version = Version { patch: 99, ..series };
+        for version in [Some(version), None] {
+            for found in of(&text, version) {
+                assert!(
+                    !found.is_error(),
+                    "{name} {version:?}: {} {}",
+                    found.code,
+                    found.message
+                );
+                if version.is_some() {
+                    let _ = writeln!(advice, "{name}: {} {}", found.code, found.message);
+                }
+            }
+        }
+    }
+    insta::assert_snapshot!("advice", advice);
+}
+
+/// The role's numbers, by which it sizes the disk, and the module's are the same.
+#[test]
+fn profiles_are_the_roles() {
+    let vars: serde_yaml::Value =
+        serde_yaml::from_str(include_str!("../playbooks/roles/rabbitmq/vars/main.yml")).unwrap();
+    for name in profile::NAMES {
+        let role = &vars["rabbitmq_profiles"][name];
+        let ours: std::collections::BTreeMap<String, String> = profile::settings(name, Some(V4)).into_iter().collect();
+        for (theirs, key) in [
+            ("watermark", "vm_memory_high_watermark.relative"),
+            ("acceptors", "num_acceptors.tcp"),
+            ("heartbeat", "heartbeat"),
+            ("channel_max", "channel_max"),
+            ("stats_ms", "collect_statistics_interval"),
+            ("consumer_timeout_ms", "consumer_timeout"),
+        ] {
+            let text = serde_yaml::to_string(&role[theirs]).unwrap();
+            assert_eq!(text.trim_end(), ours[key], "{key} of {name}");
+        }
+    }
 }

@@ -133,6 +133,9 @@ impl Cluster {
         let asked = members.iter().filter(|n| **n != own && self.nodes[**n].running);
         let asked = asked.chain(members.iter().filter(|n| **n == own && self.nodes[**n].running));
         let Some(from) = asked.copied().next() else {
+            if members.len() == 1 {
+                return (4, String::new());
+            }
             return (1, "Error: unable to perform an operation".to_owned());
         };
         let node = |name: &String| format!("rabbit@{name}");
@@ -570,6 +573,17 @@ fn a_cluster_of_one() {
         ]
     );
 
+    // It is mended where it is down, whenever its turn comes.
+    let world = World::of(&ABC);
+    world.with(|c| c.apart = true);
+    world.node("mq-2", |n| n.running = false);
+    let story = configure(&world);
+    assert_eq!(
+        told(&story, "mq-2")[0],
+        "Gate Passed: a cluster of one, and down: it may be mended"
+    );
+    assert_eq!(exit(&story), Exit::Done);
+
     // Three of them are three times one; but not if they are said to be one cluster.
     let world = World::of(&ABC);
     world.with(|c| c.apart = true);
@@ -581,6 +595,23 @@ fn a_cluster_of_one() {
         stopped(&story),
         "mq-1: the gate did not open within 600 s: the cluster of rabbit@mq-1 has 1 nodes instead of 3: none on mq-2, mq-3"
     );
+}
+
+/// A host that cannot be reached counts as down, before anybody is touched; who is in order is touched by nobody anyway.
+#[test]
+fn unreachable_is_down() {
+    let world = World::of(&ABC);
+    let fleet = world.fleet(&["mq-1"]);
+    fleet.host("mq-3").lock().unwrap().refuse = true;
+    let story = Story::new(&play("true", CONFIGURE), &hosts(&ABC)).run(fleet);
+    assert_eq!(world.log(), Vec::<String>::new());
+    assert_eq!(story.statuses("mq-1"), ["conf=Ok"]);
+    assert_eq!(
+        stopped(&story),
+        "mq-2: the gate stays closed: mq-3 cannot be reached, which counts as down"
+    );
+    assert_eq!(resume(&story), "rmqplay apply site.yml --limit mq-2,mq-3");
+    assert_eq!(exit(&story), Exit::Refused);
 }
 
 /// A play that installs brokers can be rolling, too.

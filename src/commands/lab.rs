@@ -94,20 +94,21 @@ fn demo(session: &Session, lab: &Lab, release: Release) -> Result<Exit, Diagnost
     }
     let wanted = Wanted {
         release,
+        bare: true,
         ..Wanted::default()
     };
     title(
         session,
-        "Three nodes",
-        &["lab", "up", "--release", &release.to_string()],
+        "Three bare machines: no RabbitMQ, no Python",
+        &["lab", "up", "--bare", "--release", &release.to_string()],
     );
     up(session, lab, wanted)?;
     let diff = ["diff", site, "-i", "inventories/lab"];
     let apply = ["apply", site, "-i", "inventories/lab", "--diff"];
     for (heading, arguments) in [
         ("What would change? (Nothing is changed.)", diff.as_slice()),
-        ("Make it so, and check the running systems", &apply),
-        ("Again: nothing to do, in one round trip a node", &apply),
+        ("Make it so: a tuned cluster, and checks of it", &apply),
+        ("Again: nothing to do", &apply),
     ] {
         title(session, heading, arguments);
         let exit = own(arguments)?;

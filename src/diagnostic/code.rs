@@ -76,6 +76,8 @@ impl Code {
     pub const CONF_TWICE: Code = Code("E605");
     /// A value the broker takes, and then fails with or does something else.
     pub const CONF_TRAP: Code = Code("E606");
+    /// A play that restarts RabbitMQ and does not say how.
+    pub const UNGUARDED_RESTART: Code = Code("W401");
     /// A setting without effect.
     pub const CONF_NO_EFFECT: Code = Code("W601");
     /// A value that is allowed and not advised.

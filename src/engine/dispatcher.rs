@@ -52,6 +52,9 @@ pub struct Dispatcher<'s> {
     pub timing: BTreeMap<String, Timing>,
     /// For a rolling play: what is known beyond the batch.
     pub around: Around,
+    /// For a rolling play: hosts of later batches. Who of them cannot be reached counts as down, so they are called
+    /// before the first host is touched.
+    pub later: HashMap<String, Target>,
     next_task: u64,
     interrupts: u32,
     started: Instant,
@@ -101,6 +104,7 @@ impl<'s> Dispatcher<'s> {
             stats: BTreeMap::new(),
             timing: BTreeMap::new(),
             around: Around::default(),
+            later: HashMap::new(),
             next_task: 1,
             interrupts: 0,
             started: Instant::now(),
@@ -183,7 +187,10 @@ impl<'s> Dispatcher<'s> {
                 }) => {
                     batch.busy -= 1;
                     self.count(&host, &answer, connect_ms);
-                    let Some(index) = batch.index_of(&host) else { continue };
+                    let Some(index) = batch.index_of(&host) else {
+                        self.called(&mut batch, &host, answer.err());
+                        continue;
+                    };
                     if batch.turns.is_active(index) {
                         batch.turns.answer(index, answer);
                         batch.ready.push_back(index);

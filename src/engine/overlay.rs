@@ -230,10 +230,13 @@ fn says_absent(probe: &Probe, seen: &Observation) -> bool {
     match (probe, seen) {
         (Probe::Glob { pattern }, Observation::List(list)) => list.is_empty() && !pattern.starts_with("/proc/"),
         (_, Observation::Stat(None) | Observation::Content(None) | Observation::Text(None)) => {
-            !matches!(probe, Probe::Read { path, .. } | Probe::Stat { path, .. } if path.starts_with("/proc/") || path.starts_with("/sys/"))
+            !matches!(probe, Probe::Read { path, .. } | Probe::Stat { path, .. } | Probe::Hash { path, .. } if path.starts_with("/proc/") || path.starts_with("/sys/"))
         }
-        // Package lists, units, users: what a command reports may be about to appear.
-        (Probe::Exec { .. }, _) => true,
+        // Package lists, units, users: what a command reports may be about to appear; not what the kernel makes.
+        (Probe::Exec { argv, .. }, _) => {
+            let mut paths = argv.iter().skip(1).filter(|word| word.starts_with('/')).peekable();
+            paths.peek().is_none() || !paths.all(|path| path.starts_with("/proc/") || path.starts_with("/sys/"))
+        }
         (_, Observation::Failed(_)) => true,
         _ => false,
     }

@@ -606,6 +606,16 @@ async fn play(
         }
         let left: Vec<String> = hosts.iter().filter(|h| !fleet.lost.contains(*h)).cloned().collect();
         let magic = Arc::new(play_magic(run, play, [&planned.unordered, &left, &batch]));
+        dispatcher.later = match planned.play.rolling {
+            Some(_) if number == 0 => {
+                let later: Vec<String> = left.iter().filter(|h| !batch.contains(h)).cloned().collect();
+                prepare(run, planned, &later, &magic, fleet)?.1
+            }
+            // They have been called when the first host was touched; and if none was yet, they are still to come.
+            Some(_) => std::mem::take(&mut dispatcher.later),
+            None => HashMap::new(),
+        };
+        dispatcher.later.retain(|host, _| !batch.contains(host));
         let (mut runs, targets) = prepare(run, planned, &batch, &magic, fleet)?;
         let limits = Limits {
             max_fail_percentage: planned.max_fail_percentage,

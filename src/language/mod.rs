@@ -15,6 +15,7 @@ mod notify;
 mod play;
 pub mod program;
 mod role;
+pub mod rolling;
 mod shape;
 pub mod short_form;
 mod task;

@@ -1,13 +1,15 @@
 //! `check`: what must be true of a running host. Changes nothing.
 
 mod form;
+mod rabbitmq;
 
 use self::form::{numbers, prepare};
 use super::disk::{self, Disks, NoDisk};
 use super::knob::{self, Choices, cpu_text, squeeze};
 use super::unit::{self, Process, Unit};
-use super::{Action, ArgKind, ArgSpec, Decision, Failure, Kind, ModuleSpec, Report, Seen, Stop};
-use crate::host::{Layer, Observation, Probe};
+use super::{Action, ArgKind, ArgSpec, Change, Decision, Failure, Kind, ModuleSpec, Report, Seen, Stop};
+use crate::host::{Layer, Observation, Outcome, Probe, Undo};
+use crate::rabbitmq::Version;
 use serde_json::Value;
 
 pub static SPEC: ModuleSpec = ModuleSpec {
@@ -46,6 +48,22 @@ take a list too, a pattern may match any line.",
         ),
         ArgSpec::new("free_disk", ArgKind::Dict, "`path` and `min`: free space of the file system."),
         ArgSpec::new("free_memory", ArgKind::Raw, "The least memory available to programs, or `{min}`."),
+        ArgSpec::new(
+            "rabbitmq",
+            ArgKind::Raw,
+            "Health checks of `rabbitmq-diagnostics` and `rabbitmq-queues`, without `check_`: a name, a list, or a mapping to what a \
+check takes, `{running: true, port_listener: 5672, certificate_expiration: {within: 30, unit: days}}`.",
+        ),
+        ArgSpec::new(
+            "rabbitmq_api",
+            ArgKind::Raw,
+            "Health checks of the management API, asked from the host itself: paths below `/api/health/checks/`, in the same forms.",
+        ),
+        ArgSpec::new("api_url", ArgKind::Str, "Where the management API is.").default("http://127.0.0.1:15672"),
+        ArgSpec::new("api_user", ArgKind::Str, "Who asks it; the tag `monitoring` is enough.").default("guest"),
+        ArgSpec::new("api_password", ArgKind::Str, "His password; it travels on standard input.")
+            .default("guest")
+            .secret(),
         ArgSpec::new("process", ArgKind::Raw, "A unit whose main process must run, or `{service, cpus}`: the CPUs all its threads use."),
     ],
     free_form: None,
@@ -67,6 +85,13 @@ take a list too, a pattern may match any line.",
   register: broker
   until: broker is succeeded
   retries: 30
+
+- name: the node is well, and so is the cluster
+  check:
+    rabbitmq: [running, alarms, virtual_hosts, port_connectivity, if_node_is_quorum_critical]
+    rabbitmq_api: {node-is-quorum-critical: true, port-listener: [5672, 15672]}
+    api_user: monitor
+    api_password: \"{{ monitor_password }}\"
 
 - name: there is room
   check:
@@ -127,6 +152,7 @@ enum Check {
         unit: String,
         cpus: Option<Vec<u32>>,
     },
+    Rabbitmq(rabbitmq::Command),
 }
 
 /// What is checked of a disk's queue.
@@ -212,40 +238,95 @@ impl Verdict {
     }
 }
 
-struct Checks(Vec<Check>);
+struct Checks {
+    checks: Vec<Check>,
+    api: Option<rabbitmq::Api>,
+    check_mode: bool,
+}
 
 impl Action for Checks {
     fn probes(&self) -> Vec<Probe> {
-        self.0.iter().flat_map(Check::probes).collect()
+        let mut probes: Vec<Probe> = self.checks.iter().flat_map(Check::probes).collect();
+        if self.api.is_some() {
+            probes.push(Version::probe());
+        }
+        probes
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         seen.want(&self.probes())?;
+        let commands = self.checks.iter().filter_map(|check| match check {
+            Check::Rabbitmq(command) => Some(command),
+            _ => None,
+        });
+        let mut wanted = Vec::new();
+        for command in commands {
+            wanted.extend(command.wants(rabbitmq::version(seen)?));
+        }
+        seen.want(&wanted)?;
         let mut verdicts = Vec::new();
-        for check in &self.0 {
+        for check in &self.checks {
             check.judge(seen, &mut verdicts)?;
         }
-        let list: Vec<Value> = verdicts
-            .iter()
-            .map(|v| serde_json::json!({"what": v.what, "expected": v.expected, "found": v.found, "holds": v.holds}))
-            .collect();
-        let layers: Vec<Layer> = verdicts.iter().filter_map(|v| v.layer.clone()).collect();
-        let wrong: Vec<String> = verdicts
-            .iter()
-            .filter(|v| !v.holds)
-            .map(|v| format!("{}: expected {}, found {}", v.what, v.expected, v.found))
-            .collect();
-        if wrong.is_empty() {
-            let mut report = Report::new().with("checks", list);
-            report.warnings = verdicts.into_iter().filter_map(|v| v.warning).collect();
-            report.layers = layers;
-            return Ok(Decision::Keep(report));
-        }
-        let mut failure = Failure::new(wrong.join("; "));
-        failure.values.insert("checks".to_owned(), Value::Array(list));
-        failure.layers = layers;
-        Ok(Decision::Fail(failure))
+        let ask = match &self.api {
+            Some(api) => api.plan(rabbitmq::version(seen)?, &mut verdicts),
+            None => None,
+        };
+        let (report, ask) = match (conclude(verdicts), ask) {
+            (Err(failure), _) => return Ok(Decision::Fail(failure)),
+            (Ok(report), None) => return Ok(Decision::Keep(report)),
+            (Ok(_), Some(_)) if self.check_mode => {
+                return Err(Stop::CannotKnow(
+                    "the management API is not asked in a dry run".to_owned(),
+                ));
+            }
+            (Ok(report), Some(ask)) => (report, ask),
+        };
+        let mut change = Change::new(Vec::new(), vec![ask], report)
+            .undo(Undo::Ops(Vec::new()))
+            .judged_by_outcome();
+        change.changed = false;
+        Ok(Decision::Change(change))
     }
+
+    fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
+        let Some(op) = change.ops.first() else {
+            return Ok(change.report.clone());
+        };
+        let asked = conclude(rabbitmq::Api::judge(op, outcomes)?)?;
+        let mut report = change.report.clone();
+        let of = |report: &Report| match report.values.get("checks") {
+            Some(Value::Array(list)) => list.clone(),
+            _ => Vec::new(),
+        };
+        let all = [of(&report), of(&asked)].concat();
+        report.values.insert("checks".to_owned(), Value::Array(all));
+        Ok(report)
+    }
+}
+
+/// What the verdicts come to.
+fn conclude(verdicts: Vec<Verdict>) -> Result<Report, Failure> {
+    let list: Vec<Value> = verdicts
+        .iter()
+        .map(|v| serde_json::json!({"what": v.what, "expected": v.expected, "found": v.found, "holds": v.holds}))
+        .collect();
+    let layers: Vec<Layer> = verdicts.iter().filter_map(|v| v.layer.clone()).collect();
+    let wrong: Vec<String> = verdicts
+        .iter()
+        .filter(|v| !v.holds)
+        .map(|v| format!("{}: expected {}, found {}", v.what, v.expected, v.found))
+        .collect();
+    if wrong.is_empty() {
+        let mut report = Report::new().with("checks", list);
+        report.warnings = verdicts.into_iter().filter_map(|v| v.warning).collect();
+        report.layers = layers;
+        return Ok(report);
+    }
+    let mut failure = Failure::new(wrong.join("; "));
+    failure.values.insert("checks".to_owned(), Value::Array(list));
+    failure.layers = layers;
+    Err(failure)
 }
 
 impl Check {
@@ -283,6 +364,8 @@ impl Check {
             }
             Check::FreeDisk { path, .. } => vec![Probe::exec(["df", "-Pk", "--", path])],
             Check::FreeMemory { .. } => vec![Probe::read(MEMINFO)],
+            // Which checks there are depends on the version.
+            Check::Rabbitmq(_) => vec![Version::probe()],
         }
     }
 
@@ -353,6 +436,7 @@ impl Check {
             Check::File(file) => file.judge(seen, out)?,
             Check::FreeDisk { path, min } => out.push(free_disk(seen, path, *min)?),
             Check::FreeMemory { min } => out.push(free_memory(seen, *min)?),
+            Check::Rabbitmq(command) => command.judge(seen, out)?,
             Check::Process { unit, cpus } => {
                 let name = unit::full_name(unit);
                 let found = process_of(seen, unit)?;

@@ -1,5 +1,6 @@
 //! A file that is to have a content: the common part of `copy`, `template`, `lineinfile`.
 
+use super::broker_file;
 use super::file_attributes::{Attributes, Mode, describe};
 use super::{ArgError, Args, Change, Decision, Failure, Report, Seen, Stop};
 use crate::host::{Content, Delta, Facet, FileKind, Guard, Observation, Op, Probe, Stat, Undo};
@@ -212,14 +213,24 @@ fn content_delta(path: &str, before: &Before, after: &Content) -> Delta {
     let size =
         |bytes: u64, hash: &str| Facet::Value(format!("{bytes} bytes, sha256 {}", hash.get(..12).unwrap_or(hash)));
     let summary = |c: &Content| size(c.as_bytes().len() as u64, &c.sha256());
+    // Passwords of a broker's configuration are starred on both sides.
+    let text = |c: &Content| text(c).map(|c| broker_file::shown(path, &c));
     let (before, after) = match (before, text(after)) {
         (Before::Absent, Some(after)) => (Facet::Absent, Facet::Text(after)),
         (Before::Absent, None) => (Facet::Absent, summary(after)),
         (Before::Unknown(why), Some(after)) => (Facet::Unknown(why.clone()), Facet::Text(after)),
         (Before::Unknown(why), None) => (Facet::Unknown(why.clone()), summary(after)),
-        (Before::Content(_, old), Some(new)) if text(old).is_some() => (Facet::Text(old.clone()), Facet::Text(new)),
+        (Before::Content(_, old), Some(new)) if text(old).is_some() => {
+            (Facet::Text(text(old).unwrap_or_default()), Facet::Text(new))
+        }
         (Before::Content(_, old), _) => (summary(old), summary(after)),
         (Before::Hash(stat, hash), _) => (size(stat.size, hash), summary(after)),
+    };
+    let (before, after) = if before == after {
+        let only = |text: &str| Facet::Value(text.to_owned());
+        (only("values that are not shown"), only("other values"))
+    } else {
+        (before, after)
     };
     Delta {
         subject: path.to_owned(),
@@ -271,6 +282,7 @@ impl FileContent {
     pub fn probes(&self) -> Vec<Probe> {
         let mut probes = probes_of(&self.path(), self.is_large(), self.follow);
         probes.extend(self.writing.attributes.probes(&self.path()));
+        probes.extend(broker_file::probes(&self.path()));
         // `dest` without a slash may be a directory all the same; names without a dot often are.
         let last = self.dest.rsplit('/').next().unwrap_or_default();
         if let Some(name) = &self.basename
@@ -287,7 +299,19 @@ impl FileContent {
         probes
     }
 
+    /// What RabbitMQ reads is checked first: a file it could not start with is not written.
     pub fn decide(&self, seen: &Seen<'_>) -> Result<Step, Stop> {
+        let (path, mut step) = self.decide_unchecked(seen)?;
+        if broker_file::is_one(&path) {
+            step.report
+                .warnings
+                .extend(broker_file::check(&path, &self.content, seen)?);
+        }
+        Ok(step)
+    }
+
+    /// The path it comes to, and what is to be done.
+    pub fn decide_unchecked(&self, seen: &Seen<'_>) -> Result<(String, Step), Stop> {
         let mut path = self.path();
         let mut found = look(&path, seen)?;
         if matches!(&found, Found::Some { target, .. } if target.as_ref().is_some_and(|t| t.kind == FileKind::Directory))
@@ -312,7 +336,7 @@ impl FileContent {
         report.values.extend(std::mem::take(&mut step.report.values));
         report.warnings = std::mem::take(&mut step.report.warnings);
         step.report = report;
-        Ok(step)
+        Ok((path, step))
     }
 
     fn bring(&self, path: &str, found: Found, seen: &Seen<'_>) -> Result<Step, Stop> {

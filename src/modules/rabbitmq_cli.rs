@@ -109,6 +109,11 @@ fn failure(what: &str, result: &ExecResult) -> Failure {
             "Erlang distribution failed",
             "the Erlang cookie may be another: it has to be the same on all nodes (module `erlang_cookie`)",
         ),
+        (
+            "noconnection",
+            "the nodes cannot connect: the Erlang cookie may be another (module `erlang_cookie`), or ports 4369 and 25672 are \
+             closed between them",
+        ),
         ("nxdomain", "each node must be able to resolve the names of the others"),
         (
             "inconsistent_cluster",

@@ -21,15 +21,20 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::lineinfile::SPEC,
     &super::stat::SPEC,
     &super::hostname::SPEC,
+    &super::openssl_privatekey::SPEC,
+    &super::openssl_csr::SPEC,
+    &super::x509_certificate::SPEC,
     // packages and services
     &super::package::SPEC,
     &super::apt::SPEC,
+    &super::deb822_repository::SPEC,
     &super::service::SPEC,
     &super::systemd::SPEC,
     // RabbitMQ
     &super::rabbitmq_cluster::SPEC,
     &super::rabbitmq_node::SPEC,
     &super::rabbitmq_upgrade::SPEC,
+    &super::rabbitmq_upgrade_guard::SPEC,
     &super::erlang_cookie::SPEC,
     // objects of RabbitMQ
     &super::rabbitmq_user::SPEC,
@@ -56,6 +61,8 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::wait_for::SPEC,
     &super::setup::SPEC,
     &super::ping::SPEC,
+    // RabbitMQ
+    &super::rabbitmq_conf::SPEC,
     // control
     &super::control::DEBUG,
     &super::control::ASSERT,
@@ -74,6 +81,7 @@ pub static HEADINGS: &[(&str, &str)] = &[
     ("rabbitmq_cluster", "RabbitMQ"),
     ("rabbitmq_user", "Objects of RabbitMQ"),
     ("check", "Commands and checks"),
+    ("rabbitmq_conf", "RabbitMQ"),
     ("debug", "Control of the play"),
 ];
 

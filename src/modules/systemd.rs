@@ -3,7 +3,7 @@
 use super::unit::{self, Unit};
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure, Kind, ModuleSpec, Prepare, Report};
 use super::{Seen, Stop};
-use crate::host::{Delta, Effect, Exec, Facet, Observation, Op, Outcome, Probe, Status, Undo};
+use crate::host::{Content, Delta, Effect, Exec, ExecResult, Facet, Observation, Op, Outcome, Probe, Status, Undo};
 use serde_json::{Map, Value};
 
 pub static SPEC: ModuleSpec = ModuleSpec {
@@ -223,7 +223,10 @@ impl Action for Service {
         if let Some(wanted) = self.state {
             self.run(name, wanted, &unit, &mut plan);
         }
-        Ok(plan.decision())
+        Ok(match plan.decision() {
+            Decision::Change(change) => Decision::Change(change.foretells(unit::show(name), self.afterwards(&unit))),
+            keep => keep,
+        })
     }
 
     fn finish(&self, change: &Change, outcomes: &[Outcome]) -> Result<Report, Failure> {
@@ -284,6 +287,50 @@ impl Service {
             ))));
         }
         Ok(())
+    }
+
+    /// What systemd will say once the unit is as wanted, but for the process, which nobody can know.
+    fn afterwards(&self, unit: &Unit) -> Observation {
+        let mut properties = unit.properties.clone();
+        let mut set = |key: &str, value: &str| properties.insert(key.to_owned(), value.to_owned());
+        match self.state {
+            Some(State::Stopped) => {
+                set("ActiveState", "inactive");
+                set("SubState", "dead");
+            }
+            Some(_) => {
+                set("ActiveState", "active");
+                set("SubState", "running");
+            }
+            None => {}
+        }
+        match self.enabled {
+            Some(true) => drop(set("UnitFileState", "enabled")),
+            Some(false) => drop(set("UnitFileState", "disabled")),
+            None => {}
+        }
+        match self.masked {
+            Some(true) => drop(set("LoadState", "masked")),
+            Some(false) => {
+                set("LoadState", "loaded");
+                if unit.get("UnitFileState") == Some("masked") {
+                    set("UnitFileState", "disabled");
+                }
+            }
+            None => {}
+        }
+        set("NeedDaemonReload", "no");
+        if self.state.is_some() {
+            properties.remove("MainPID");
+        }
+        let lines: String = properties
+            .iter()
+            .map(|(key, value)| format!("{key}={value}\n"))
+            .collect();
+        Observation::Exec(ExecResult {
+            stdout: Content::from(lines),
+            ..ExecResult::default()
+        })
     }
 
     /// Dry run: an earlier task may bring the unit or act on it. A restart happens whatever it did.

@@ -51,7 +51,8 @@ pub fn fed<S: Into<String>>(tool: &str, arguments: impl IntoIterator<Item = S>) 
         .collect()
 }
 
-/// Whether a command starts an Erlang VM: whether it was made here.
+/// Whether a command starts an Erlang VM: whether it was made here, or is a script of [`super::health`].
 pub fn starts_vm(argv: &[String]) -> bool {
-    argv.get(3).is_some_and(|name| name == "rabbitmq-cli")
+    let scripts = ["rabbitmq-cli", "rabbitmq-view", "rabbitmq-critical"];
+    argv.get(3).is_some_and(|name| scripts.contains(&name.as_str()))
 }

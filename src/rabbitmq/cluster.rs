@@ -107,19 +107,19 @@ impl ClusterStatus {
 /// as it came from its package has one vhost and one user, and nothing else that is its own.
 pub fn own_data(definitions: &Value) -> Vec<String> {
     let kinds = [
-        ("queues", 0),
-        ("exchanges", 0),
-        ("bindings", 0),
-        ("policies", 0),
-        ("parameters", 0),
-        ("users", 1),
-        ("vhosts", 1),
+        ("queues", "queue", 0),
+        ("exchanges", "exchange", 0),
+        ("bindings", "binding", 0),
+        ("policies", "policy", 0),
+        ("parameters", "parameter", 0),
+        ("users", "user", 1),
+        ("vhosts", "vhost", 1),
     ];
     kinds
         .into_iter()
-        .filter_map(|(kind, usual)| {
+        .filter_map(|(kind, one, usual)| {
             let found = definitions.get(kind)?.as_array()?.len();
-            (found > usual).then(|| format!("{found} {kind}"))
+            (found > usual).then(|| format!("{found} {}", if found == 1 { one } else { kind }))
         })
         .collect()
 }

@@ -2,10 +2,9 @@
 //! and the commands between.
 
 use super::cli;
+use super::cluster::ClusterStatus;
 use crate::host::{Exec, ExecResult, Op, Probe};
-use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Seconds for a look: a VM start a node that is asked, and on a busy host each takes seconds.
 const LOOK_LIMIT_S: u32 = 120;
@@ -14,7 +13,8 @@ const LOOK_LIMIT_S: u32 = 120;
 ///
 /// The members are read from the file in which a node remembers them, so that a node that is down is asked about too,
 /// and no VM is started to find out whom to ask. A peer is asked first: what a node thinks of itself is not what the
-/// others see. Where no peer answers, the node itself speaks. Exit status 3: no broker has ever run here.
+/// others see. Where no peer answers, the node itself speaks. Exit status 3: no broker has ever run
+/// here; 4: it is a cluster of one, and down.
 const VIEW: &str = r#"cli=$1
 ask() { sh -c "$cli" rabbitmq-cli rabbitmqctl -q -n "$1" cluster_status --formatter json; }
 told() {
@@ -35,7 +35,9 @@ fi
 for node in $members; do
   [ "$node" = "$own" ] || told "$node"
 done
-told "$own" || exit 1"#;
+told "$own"
+[ "$members" = "$own" ] && exit 4
+exit 1"#;
 
 /// Fails, with the queues' names, where a queue would be lost with this node; `$1` is [`cli::SCRIPT`]. Mirrored queues
 /// exist up to 3.13.
@@ -128,26 +130,7 @@ pub struct View {
     pub own: String,
     /// The node that answered.
     pub from: String,
-    pub status: Status,
-}
-
-/// What `rabbitmqctl cluster_status --formatter json` says, of 3.10 to 4.x; what is not here is not looked at.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-pub struct Status {
-    #[serde(default)]
-    pub disk_nodes: Vec<String>,
-    #[serde(default)]
-    pub ram_nodes: Vec<String>,
-    #[serde(default)]
-    pub running_nodes: Vec<String>,
-    /// By node, the nodes it lost sight of.
-    #[serde(default)]
-    pub partitions: BTreeMap<String, Value>,
-    #[serde(default)]
-    pub alarms: Vec<Value>,
-    /// By node: `not under maintenance`, or another state.
-    #[serde(default)]
-    pub maintenance_status: BTreeMap<String, String>,
+    pub status: ClusterStatus,
 }
 
 /// What came of a look at the cluster.
@@ -156,6 +139,8 @@ pub enum Sight {
     Seen(Box<View>),
     /// No broker has ever run on the host.
     Never,
+    /// A cluster of one, and it is down.
+    Alone,
     /// Nobody answers; what the tools said.
     Silent(String),
 }
@@ -169,6 +154,7 @@ impl Sight {
                 |view| Sight::Seen(Box::new(view)),
             ),
             3 => Sight::Never,
+            4 => Sight::Alone,
             124 => Sight::Silent("no answer in time".to_owned()),
             _ => Sight::Silent(said(answer)),
         }
@@ -179,25 +165,11 @@ impl View {
     fn parse(text: &str) -> Option<View> {
         let (own, rest) = text.split_once('\n')?;
         let (from, json) = rest.split_once('\n')?;
-        let status: Status = serde_json::from_str(json.trim()).ok()?;
-        (!status.disk_nodes.is_empty()).then(|| View {
+        Some(View {
             own: own.to_owned(),
             from: from.to_owned(),
-            status,
+            status: ClusterStatus::parse(json)?,
         })
-    }
-
-    /// All members, those that are down too, sorted.
-    pub fn members(&self) -> Vec<&str> {
-        let all = self.status.disk_nodes.iter().chain(&self.status.ram_nodes);
-        let mut all: Vec<&str> = all.map(String::as_str).collect();
-        all.sort_unstable();
-        all.dedup();
-        all
-    }
-
-    pub fn runs(&self, node: &str) -> bool {
-        self.status.running_nodes.iter().any(|n| n == node)
     }
 
     /// Whether the node is in maintenance mode.
@@ -211,7 +183,7 @@ impl View {
     pub fn node_of(&self, host: &str) -> Option<&str> {
         let short = |name: &str| name.split('.').next().unwrap_or(name).to_owned();
         let of = |node: &&str| node.split_once('@').map_or("", |(_, host)| host).to_owned();
-        let members = self.members();
+        let members = self.status.members();
         let exact = members.iter().find(|node| of(node) == host);
         exact
             .or_else(|| members.iter().find(|node| short(&of(node)) == short(host)))
@@ -242,8 +214,12 @@ pub fn said(answer: &ExecResult) -> String {
         .map(str::trim)
         .filter(|l| !l.is_empty() && *l != "Error:")
         .take_while(|l| !l.starts_with("Most common reasons"))
-        .take(3)
         .collect();
+    // What is wrong, where it is among what is right (`check_port_connectivity`).
+    let wrong = lines.iter().filter(|l| l.starts_with("Error connecting"));
+    let wrong: Vec<&str> = wrong.copied().collect();
+    let mut lines = if wrong.is_empty() { lines } else { wrong };
+    lines.truncate(3);
     if lines.is_empty() {
         return format!("exit status {}", answer.rc);
     }
@@ -253,4 +229,74 @@ pub fn said(answer: &ExecResult) -> String {
         .trim_end_matches(" Please see diagnostics information and suggestions below.")
         .trim_end_matches('.')
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(rc: i32, stdout: &str, stderr: &str) -> ExecResult {
+        ExecResult {
+            rc,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            ..ExecResult::default()
+        }
+    }
+
+    #[test]
+    fn a_view_of_either_generation() {
+        for status in [
+            include_str!("testdata/cluster_status-3.10.json"),
+            include_str!("testdata/cluster_status-4.0.json"),
+        ] {
+            let text = format!("rabbit@mq-1\nrabbit@mq-2\n{status}\n");
+            let Sight::Seen(view) = Sight::read(&answer(0, &text, "")) else {
+                panic!("no view of {status}");
+            };
+            assert_eq!((view.own.as_str(), view.from.as_str()), ("rabbit@mq-1", "rabbit@mq-2"));
+            assert_eq!(view.node_of("mq-1"), Some("rabbit@mq-1"));
+            assert_eq!(view.node_of("mq-1.example.org"), Some("rabbit@mq-1"));
+            assert_eq!(view.node_of("mq-9"), None);
+            assert!(view.status.runs("rabbit@mq-1") && !view.drained("rabbit@mq-1"));
+        }
+        assert_eq!(Sight::read(&answer(3, "", "")), Sight::Never);
+        assert_eq!(Sight::read(&answer(4, "", "")), Sight::Alone);
+        assert!(matches!(
+            Sight::read(&answer(0, "rabbit@mq-1\nrabbit@mq-1\n{}", "")),
+            Sight::Silent(_)
+        ));
+    }
+
+    /// As 4.0.5 says it while `rabbitmq-upgrade drain` is in force.
+    #[test]
+    fn maintenance_is_seen() {
+        let status = r#"{"disk_nodes": ["rabbit@a"], "running_nodes": ["rabbit@a"],
+            "maintenance_status": {"rabbit@a": "marked for maintenance"}}"#;
+        let Sight::Seen(view) = Sight::read(&answer(0, &format!("rabbit@a\nrabbit@a\n{status}"), "")) else {
+            panic!("no view");
+        };
+        assert!(view.drained("rabbit@a") && !view.drained("rabbit@b"));
+    }
+
+    #[test]
+    fn what_tools_say_in_a_line() {
+        let down = "Error: unable to perform an operation on node 'rabbit@mq-3'. Please see diagnostics information \
+                    and suggestions below.\n\nMost common reasons for this are:\n\n * Target node is unreachable\n";
+        assert_eq!(
+            said(&answer(69, "", down)),
+            "unable to perform an operation on node 'rabbit@mq-3'"
+        );
+        let ports =
+            "Will connect to mq-1:25672\nWill connect to mq-1:5672\nError connecting to mq-1:5672: econnrefused\n";
+        assert_eq!(
+            said(&answer(69, "", ports)),
+            "Error connecting to mq-1:5672: econnrefused"
+        );
+        let late = "Error:\ntime is up, no quorum + 1 online replicas came online for at least some quorum queues or streams\n";
+        assert!(said(&answer(69, "", late)).starts_with("time is up"));
+        assert_eq!(said(&answer(70, "", "")), "exit status 70");
+        let memory = serde_json::json!({"node": "rabbit@mq-2", "type": "resource_limit", "resource": "memory"});
+        assert_eq!(alarm(&memory), "memory on rabbit@mq-2");
+    }
 }

@@ -3,11 +3,13 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod checks;
 pub mod cli;
 pub mod cluster;
 pub mod conf;
 pub mod definitions;
 pub mod health;
+pub mod upgrade;
 pub mod version;
 
 pub use version::Version;

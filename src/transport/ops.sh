@@ -88,7 +88,8 @@ copied() { cat -- "$source" >|"$new" </dev/null; }
 
 # replace FILLER [VALIDATE...]: fills a new file beside p and puts it in p's place.
 replace() {
-  new=$dir/.rmqplay.$M
+  # Part of the marker only: a command that checks the file says its name, which must not look like the end of what it says.
+  new=$dir/.rmqplay.${M%????????}
   fill=$1
   shift
   if stage "$@" && guarded && backed_up && placed; then
@@ -194,8 +195,8 @@ op_link() {
   there "$1" && [ -z "$4" ] && { fail "$1: File exists" || return; }
   if [ -d "$1" ] && [ ! -L "$1" ]; then try rmdir -- "$1" || return; fi
   case $1 in
-  */*) new=${1%/*}/.rmqplay.$M ;;
-  *) new=./.rmqplay.$M ;;
+  */*) new=${1%/*}/.rmqplay.${M%????????} ;;
+  *) new=./.rmqplay.${M%????????} ;;
   esac
   if [ -n "$3" ]; then try ln -- "$2" "$new"; else try ln -s -- "$2" "$new"; fi || return
   # busybox's mv would follow it.

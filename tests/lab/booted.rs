@@ -37,6 +37,14 @@ pub fn lab(wanted: Wanted) -> Lab {
     lab
 }
 
+/// The same with nodes that nothing was done to yet.
+pub fn fresh(wanted: Wanted) -> Lab {
+    if RUNNING.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+        Lab::default().down(false, &|_| {}).unwrap_or_else(|e| fail(&e));
+    }
+    lab(wanted)
+}
+
 /// For tests that start and stop the lab themselves.
 pub fn down() -> Lab {
     let lab = lab(BARE);

@@ -1,26 +1,27 @@
 //! README's first command.
 
-use crate::booted::{adopt, down, on};
+use crate::booted::{BARE, adopt, down, on};
 use crate::desk::{Desk, says};
-use rmqplay::lab::Wanted;
 
 pub fn from_nothing_and_again() {
     let lab = down();
     let desk = Desk::new();
-    adopt(Wanted::default());
+    adopt(BARE);
     let shown = desk.run(&["lab", "demo"]).ended(0).stdout;
     says(
         &shown,
         &[
-            "# Three nodes\n$ rmqplay lab up --release trixie",
+            "# Three bare machines: no RabbitMQ, no Python\n$ rmqplay lab up --bare --release trixie",
             "up: mq-1, mq-2, mq-3",
             "$ rmqplay diff playbooks/site.yml -i inventories/lab\n",
             "dry run: nothing is changed",
+            "will change  bootstrap : RabbitMQ is installed, and not started yet  (3 hosts)",
             "will change  rabbitmq : rabbitmq.conf",
             "+vm.swappiness=10",
             "$ rmqplay apply playbooks/site.yml -i inventories/lab --diff\n",
             "changed      handler: rabbitmq : restart RabbitMQ",
             "passed       post-check: the broker says that it is running",
+            "passed       post-check: every node of the inventory runs in the cluster, and no other  (3 hosts)",
             "# Again: nothing to do",
             "# What to try next",
             "rmqplay lab down",

@@ -194,7 +194,7 @@ fn read_back(lab: &Lab, node: &Node, release: Release, variables: &[&str]) {
     );
     let v4 = release == Release::Trixie;
     let conf = root("cat /etc/rabbitmq/rabbitmq.conf");
-    assert_eq!(conf.contains("default_queue_type = classic"), v4);
+    assert_eq!(conf.contains("default_queue_type = quorum"), v4);
     says(
         &conf,
         &[

@@ -1,6 +1,8 @@
 use crate::fixture::*;
 use insta::assert_snapshot;
-use rmqplay::engine::event::{Event, Failed, HostResult, Mode, PlayInfo, Section, TaskStatus};
+use rmqplay::engine::event::{
+    Event, Failed, HostResult, Mode, PlayInfo, RollingState, RollingStep, Section, TaskStatus,
+};
 use rmqplay::host::{Delta, Facet};
 use rmqplay::report::style::Palette;
 use rmqplay::report::{HumanOptions, JsonLines, Reporter, Tally, replay};
@@ -520,4 +522,49 @@ fn hidden_diffs_stay_hidden_and_hosts_cannot_drive_the_terminal() {
         "{text}"
     );
     assert_snapshot!("unicode", text);
+}
+
+#[test]
+fn a_rolling_play_tells_its_gates() {
+    let rolling = |host: &str, step, state, text: &str| Event::Rolling {
+        host: host.into(),
+        step,
+        state,
+        text: text.into(),
+    };
+    let events = Run::new(Mode::Apply)
+        .play("restart", &["mq-1", "mq-2"])
+        .event(rolling("mq-1", RollingStep::Gate, RollingState::Passed, "all run"))
+        .event(rolling(
+            "mq-1",
+            RollingStep::Drain,
+            RollingState::Passed,
+            "serves nobody",
+        ))
+        .event(rolling(
+            "mq-1",
+            RollingStep::Return,
+            RollingState::Passed,
+            "all run again",
+        ))
+        .event(rolling(
+            "mq-2",
+            RollingStep::Gate,
+            RollingState::Waiting,
+            "rabbit@mq-1 does not run",
+        ))
+        .event(rolling(
+            "mq-2",
+            RollingStep::Gate,
+            RollingState::Failed,
+            "rabbit@mq-1 does not run",
+        ))
+        .event(Event::Stopped {
+            reason: "mq-2: rabbit@mq-1 does not run".into(),
+        })
+        .event(Event::Resume {
+            command: "rmqplay apply x.yml --limit mq-2".into(),
+        })
+        .end();
+    assert_snapshot!("rolling", plain(&events));
 }

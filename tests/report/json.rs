@@ -1,7 +1,7 @@
 use crate::fixture::*;
 use insta::assert_json_snapshot;
 use rmqplay::cli::Exit;
-use rmqplay::engine::event::{Event, Failed, HostResult, Mode, Section, TaskStatus};
+use rmqplay::engine::event::{Event, Failed, HostResult, Mode, RollingState, RollingStep, Section, TaskStatus};
 use rmqplay::host::{Content, Delta, Facet};
 use rmqplay::report::{Json, JsonLines, Reporter, Tally};
 use serde_json::{Value, json};
@@ -148,4 +148,49 @@ fn exit_statuses_follow_the_contract() {
         .task("x", vec![("mq-1", failed("no"))])
         .end();
     assert_eq!(exit(&interrupted, false), Exit::Interrupted);
+    let gate = |step, state| {
+        Run::new(Mode::Apply)
+            .play("restart", &["mq-1"])
+            .task("x", vec![("mq-1", ok())])
+            .event(rolling(step, state))
+            .end()
+    };
+    assert_eq!(exit(&gate(RollingStep::Gate, RollingState::Passed), false), Exit::Done);
+    assert_eq!(exit(&gate(RollingStep::Gate, RollingState::Waiting), false), Exit::Done);
+    assert_eq!(
+        exit(&gate(RollingStep::Return, RollingState::Failed), false),
+        Exit::Refused
+    );
+    assert_eq!(
+        exit(&gate(RollingStep::Rebalance, RollingState::Failed), false),
+        Exit::Done
+    );
+}
+
+fn rolling(step: RollingStep, state: RollingState) -> Event {
+    Event::Rolling {
+        host: "mq-1".into(),
+        step,
+        state,
+        text: "rabbit@mq-2 does not run".into(),
+    }
+}
+
+#[test]
+fn what_a_rolling_play_does_beside_its_tasks_stands_beside_them() {
+    let events = Run::new(Mode::Apply)
+        .play("restart", &["mq-1"])
+        .event(rolling(RollingStep::Gate, RollingState::Failed))
+        .event(Event::Stopped { reason: "why".into() })
+        .event(Event::Resume {
+            command: "rmqplay apply x.yml --limit mq-1".into(),
+        })
+        .end();
+    let document = document(&events);
+    assert_eq!(
+        document["plays"][0]["rolling"],
+        json!([{"host": "mq-1", "step": "gate", "state": "failed", "text": "rabbit@mq-2 does not run"}])
+    );
+    assert_eq!(document["stopped"], "why");
+    assert_eq!(document["resume"], "rmqplay apply x.yml --limit mq-1");
 }

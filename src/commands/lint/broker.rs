@@ -17,10 +17,9 @@ pub fn check(session: &Session, found: &[Found], version: Option<Version>, out: 
             Kind::Broker(BrokerFile::Conf) => nodes.entry(base(path)).or_default().push(path),
             Kind::Broker(kind) => {
                 if let Some(text) = text(session, path, out) {
-                    let file = session.sources.add(path, text.as_str());
                     out.extend(match kind {
-                        BrokerFile::Env => conf::env::check(file, &text),
-                        _ => conf::advanced::check(file, &text),
+                        BrokerFile::Env => conf::env::check(session.sources.add(path, conf::env::masked(&text)), &text),
+                        _ => conf::advanced::check(session.sources.add(path, text.as_str()), &text),
                     });
                 }
             }

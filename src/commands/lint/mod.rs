@@ -9,7 +9,7 @@ use super::{Session, scope};
 use crate::cli::{DocFormat, Exit, LintArgs};
 use crate::diagnostic::{Code, Diagnostic, render_json, tidy};
 use crate::inventory::{Inventory, read_vars};
-use crate::language::{self, Files};
+use crate::language::{self, Files, Program};
 use crate::report::style::count;
 use crate::template::FileOptions;
 pub use kind::BrokerFile;
@@ -77,7 +77,10 @@ fn summary(found: &[Found]) -> String {
 fn check(session: &Session, one: &Found, config: &Config, out: &mut Vec<Diagnostic>) {
     let path = &one.path;
     match one.kind {
-        Kind::Playbook => program(session, &session.files, path, config.roles_path.clone(), out),
+        Kind::Playbook => {
+            let program = program(session, &session.files, path, config.roles_path.clone(), out);
+            out.extend(program.plays.iter().filter_map(|play| language::rolling::ask(play)));
+        }
         // A role and a file of tasks are only ever part of a play. The play made for them here has a handler whose
         // name cannot be known, since what they notify may stand in another role or in the playbook.
         Kind::Role => {
@@ -137,9 +140,16 @@ fn made(session: &Session, directory: &str, play: String, roles_path: Vec<String
     program(session, &files, &path, roles_path, out);
 }
 
-fn program(session: &Session, files: &dyn Files, path: &str, roles_path: Vec<String>, out: &mut Vec<Diagnostic>) {
+fn program(
+    session: &Session,
+    files: &dyn Files,
+    path: &str,
+    roles_path: Vec<String>,
+    out: &mut Vec<Diagnostic>,
+) -> Program {
     let paths = [path.to_owned()];
     let (program, diagnostics) = language::load(&paths, files, &session.sources, &roles_path);
     out.extend(diagnostics);
     out.extend(scope::templar(session).check_program(&program));
+    program
 }

@@ -5,8 +5,8 @@ use crate::engine::event::{Event, RollingState, RollingStep};
 use crate::engine::host_run::{HostRun, Standing, State};
 use crate::engine::rolling::{Around, Move, Turn};
 use crate::engine::walk::Pos;
-use crate::host::Outcome;
-use crate::rabbitmq::health;
+use crate::host::{Op, Outcome, Probe};
+use crate::rabbitmq::{cli, health};
 use crate::transport::{CallError, Reply, Request, Response, RunAs, Step, Target};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -18,6 +18,8 @@ pub struct Turns {
     of: BTreeMap<usize, Turn>,
     /// Those that hold the conversation now.
     active: BTreeSet<usize>,
+    /// Hosts of later batches that were called and have not answered.
+    called: BTreeSet<String>,
     /// Nobody else is to be touched: a gate stayed closed or a host failed.
     closed: bool,
     /// Hosts that were stopped before they were done.
@@ -32,6 +34,7 @@ impl Turns {
         Turns {
             of: BTreeMap::new(),
             active: BTreeSet::new(),
+            called: BTreeSet::new(),
             closed: false,
             unfinished: BTreeSet::new(),
             touched: Vec::new(),
@@ -76,7 +79,32 @@ impl Dispatcher<'_> {
         batch.turns.of.insert(index, turn);
         batch.turns.active.insert(index);
         batch.ready.push_back(index);
+        let later = std::mem::take(&mut self.later);
+        for host in later.keys() {
+            let request = Request {
+                steps: vec![Step::Probe(Probe::stat("/"))],
+                ..Request::default()
+            };
+            batch.busy += 1;
+            batch.turns.called.insert(host.clone());
+            self.send(host, &later, request);
+        }
         true
+    }
+
+    /// A host of a later batch has answered, or cannot be reached.
+    pub(super) fn called(&mut self, batch: &mut Batch, host: &str, error: Option<CallError>) {
+        if !batch.turns.called.remove(host) {
+            return;
+        }
+        if error.is_some() {
+            self.around.unreachable.insert(host.to_owned());
+        }
+        if batch.turns.called.is_empty() {
+            let waiting = batch.turns.active.iter().filter(|i| !batch.ready.contains(i));
+            let waiting: Vec<usize> = waiting.copied().collect();
+            batch.ready.extend(waiting);
+        }
     }
 
     /// The tasks of a host are done. False: it was not touched, or it is back already.
@@ -110,6 +138,9 @@ impl Dispatcher<'_> {
         index: usize,
         targets: &HashMap<String, Target>,
     ) -> bool {
+        if !batch.turns.called.is_empty() && self.interrupts == 0 {
+            return false;
+        }
         let now_s = batch.turns.now_s();
         let run = &mut runs[index];
         let working = batch.turns.touched.iter().filter(|i| **i != index);
@@ -140,6 +171,12 @@ impl Dispatcher<'_> {
         }
         match next {
             Move::Send(steps) => {
+                let vms = steps.iter().filter(|step| match step {
+                    Step::Op(Op::Exec(exec)) => cli::starts_vm(&exec.argv),
+                    Step::Probe(Probe::Exec { argv, .. }) => cli::starts_vm(argv),
+                    _ => false,
+                });
+                run.vm_starts += vms.count() as u64;
                 let request = Request {
                     run_as: who,
                     steps,

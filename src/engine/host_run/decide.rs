@@ -146,6 +146,15 @@ impl HostRun {
             (Stage::Looking(change), Decision::Keep(report)) => {
                 Work::Item(Box::new(ItemOutcome::changed(change, report)))
             }
+            // Its own work is done; what is left is a handler's (a restart).
+            (Stage::Looking(mut change), Decision::Change(again)) if again.ops.is_empty() => {
+                change
+                    .report
+                    .values
+                    .retain(|name, _| !again.report.values.contains_key(name));
+                change.deltas.extend(again.deltas);
+                Work::Item(Box::new(ItemOutcome::changed(change, again.report)))
+            }
             (Stage::Looking(change), Decision::Change(again)) => {
                 Work::Item(Box::new(result::not_converged(&change, &again)))
             }

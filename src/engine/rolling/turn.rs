@@ -115,6 +115,13 @@ impl Turn {
 
     /// Goes on, by the answer that came if one did.
     pub fn step(&mut self, now_s: f64, around: &Around, told: &mut Vec<Told>) -> Move {
+        let lost = around.unreachable.iter().find(|host| **host != self.host);
+        if let Some(host) = lost.filter(|_| self.stage == Stage::Gate) {
+            // Nobody would notice that it is back.
+            let text = format!("the gate stays closed: {host} cannot be reached, which counts as down");
+            told.push((self.part(), RollingState::Failed, text.clone()));
+            return Move::Refuse(format!("{}: {text}", self.host));
+        }
         if let Some(answer) = self.answer.take() {
             let result = match answer {
                 Ok(response) => self.judge(&response, around, now_s, told),
@@ -298,12 +305,13 @@ impl Turn {
         match sight {
             Sight::Seen(view) => Ok(view),
             Sight::Never => Err("no broker has run here yet".to_owned()),
+            Sight::Alone => Err("the node does not run".to_owned()),
             Sight::Silent(said) => Err(format!("no node of the cluster answers: {said}")),
         }
     }
 
     fn runs(&self, sight: &Sight) -> bool {
-        matches!(sight, Sight::Seen(view) if view.runs(&view.own))
+        matches!(sight, Sight::Seen(view) if view.status.runs(&view.own))
     }
 
     /// Whether the node may go; the text says why it may.
@@ -312,26 +320,29 @@ impl Turn {
             self.members = 0;
             return Ok("no broker has run here yet: nothing to protect".to_owned());
         }
+        if matches!(sight, Sight::Alone) && !self.rolling.explicit {
+            self.members = 1;
+            return Ok("a cluster of one, and down: it may be mended".to_owned());
+        }
         let view = self.view(sight)?;
         self.own = Some(view.own.clone());
-        self.members = view.members().len();
+        self.members = view.status.members().len();
         if self.members == 1 && !(self.rolling.explicit && self.rolling.members.len() > 1) {
             return Ok("a cluster of one".to_owned());
         }
         self.complete(&view)?;
-        if let Some(host) = around.unreachable.iter().find(|h| **h != self.host) {
-            return Err(format!("{host} cannot be reached, which counts as down"));
-        }
         // A node that is down when the play begins may be mended; one that goes down meanwhile stops the play.
-        let down = !view.runs(&view.own);
+        let down = !view.status.runs(&view.own);
         self.stands(&view, around, !(down && around.first))?;
-        let others = view.members().into_iter().filter(|n| *n != view.own);
+        let others = view.status.members().into_iter().filter(|n| *n != view.own);
         for node in others.clone() {
             if view.drained(node) && !around.working.contains(node) {
                 return Err(format!("{node} is in maintenance mode"));
             }
         }
-        let left = others.filter(|n| view.runs(n) && !around.working.contains(*n)).count();
+        let left = others
+            .filter(|n| view.status.runs(n) && !around.working.contains(*n))
+            .count();
         let gone = self.members - left;
         if gone > most(self.members) {
             return Err(format!("only {left} of {} nodes would stay up", self.members));
@@ -357,7 +368,7 @@ impl Turn {
 
     /// Whether the cluster has a node on every host it is planned to have.
     fn complete(&self, view: &View) -> Result<(), String> {
-        let (planned, members) = (&self.rolling.members, view.members().len());
+        let (planned, members) = (&self.rolling.members, view.status.members().len());
         if members >= planned.len() {
             return Ok(());
         }
@@ -374,7 +385,11 @@ impl Turn {
     /// Whether all members run, but those that are worked on.
     fn stands(&self, view: &View, around: &Around, own_too: bool) -> Result<(), String> {
         let wanted = |node: &str| (own_too || node != view.own) && !around.working.contains(node);
-        let down = view.members().into_iter().filter(|n| wanted(n) && !view.runs(n));
+        let down = view
+            .status
+            .members()
+            .into_iter()
+            .filter(|n| wanted(n) && !view.status.runs(n));
         let down: Vec<&str> = down.collect();
         if !down.is_empty() {
             let verb = if down.len() == 1 { "does" } else { "do" };

@@ -1,6 +1,6 @@
 //! The forms of `check`'s arguments.
 
-use super::{Bound, Check, FileCheck, Queue, SPEC, Size};
+use super::{Bound, Check, FileCheck, Queue, SPEC, Size, rabbitmq};
 use crate::diagnostic::similar_name;
 use crate::modules::args::{boolean, plain};
 use crate::modules::knob::{self, cpu_list, squeeze};
@@ -8,13 +8,19 @@ use crate::modules::{Action, ArgError, ArgKind, Args, Prepare, limits};
 use serde_json::{Map, Value};
 
 /// Arguments → checks.
-pub fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+pub fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let mut checks = Vec::new();
+    let mut api = None;
     let settable_only = args.bool("settable_only");
     for (kind, value) in args.iter() {
         let before = checks.len();
         match kind {
-            "settable_only" => continue,
+            "settable_only" | "api_url" | "api_user" | "api_password" => continue,
+            "rabbitmq" => rabbitmq::commands(value, &mut checks)?,
+            "rabbitmq_api" => {
+                api = Some(rabbitmq::api(args, value)?);
+                continue;
+            }
             "sysctl" => sysctl(value, settable_only, &mut checks)?,
             "sysctl_min" => sysctl_min(value, settable_only, &mut checks)?,
             "limit" => limit(value, &mut checks)?,
@@ -48,14 +54,21 @@ pub fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError
             return Err(ArgError::new(kind, format!("`{kind}` names nothing to check")));
         }
     }
-    if checks.is_empty() {
-        let kinds = SPEC.args.iter().filter(|a| a.kind != ArgKind::Bool);
+    if checks.is_empty() && api.is_none() {
+        let kinds = SPEC
+            .args
+            .iter()
+            .filter(|a| a.kind != ArgKind::Bool && a.kind != ArgKind::Str);
         let all: Vec<&str> = kinds.map(|a| a.name).collect();
         return Err(
             ArgError::task("module `check` has nothing to check").help(format!("it takes {}", knob::quoted(&all)))
         );
     }
-    Ok(Box::new(super::Checks(checks)))
+    Ok(Box::new(super::Checks {
+        checks,
+        api,
+        check_mode: controller.check_mode(),
+    }))
 }
 
 /// The mapping of one argument, with only the keys it may have.

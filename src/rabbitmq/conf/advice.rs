@@ -61,10 +61,20 @@ pub const RENAMED: &[(&str, &str, &[Version])] = &[
     ),
 ];
 
-/// The new name of `key`, where `target` is known to have it.
-fn renamed(key: &str, target: &Target) -> Option<&'static str> {
+/// The new name of `key`, whatever the release.
+pub fn new_name(key: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(old, ..)| *old == key).map(|(_, new, _)| *new)
+}
+
+/// What the key with the old name `key` is called in `version` (not known: so).
+pub fn name_in(key: &'static str, version: Option<Version>) -> &'static str {
+    renamed(key, version).unwrap_or(key)
+}
+
+/// The new name of `key`, where `version` is known to have it.
+fn renamed(key: &str, version: Option<Version>) -> Option<&'static str> {
     let (_, new, since) = RENAMED.iter().find(|(old, ..)| *old == key)?;
-    let version = target.version?;
+    let version = version?;
     // In its own series from its patch on, in every later series from the start.
     let newest = since.iter().max()?;
     let has = since
@@ -75,7 +85,7 @@ fn renamed(key: &str, target: &Target) -> Option<&'static str> {
 
 /// What there is to say of one setting whose value is of the right type.
 pub fn advise(key: &Key, setting: &Setting, value: &str, target: &Target, out: &mut Vec<Diagnostic>) {
-    if let Some(new) = renamed(key.name, target) {
+    if let Some(new) = renamed(key.name, target.version) {
         out.push(
             Diagnostic::warning(Code::CONF_RENAMED, format!("`{}` is the old name of `{new}`", key.name))
                 .at(setting.key_span, "")
@@ -388,10 +398,8 @@ fn thought(key: &Key, value: &str) -> Option<Finding> {
                 return None;
             }
         }
-        "disk_free_limit.relative" if float(value)? < 1.0 => {
-            Finding::thought("less free disk than the node has memory")
-                .note("1.0 and more is advised for production (docs: disk-alarms)")
-        }
+        "disk_free_limit.relative" if float(value)? < 0.4 => Finding::thought("so little free disk is for development")
+            .note("at least the share that may be used of memory: the memory watermark (docs: production-checklist)"),
         "heartbeat" if number == Some(0) => {
             Finding::thought("without heartbeats, peers that are gone stay connected for hours")
                 .help("10 to 60 seconds (docs: heartbeats)")
@@ -485,11 +493,11 @@ mod tests {
 
     #[test]
     fn old_names_are_told_where_there_is_a_new_one() {
-        let of = |v| renamed("channel_max", &Target::new(Some(v)));
+        let of = |v| renamed("channel_max", Some(v));
         assert_eq!(of(Version::new(4, 2, 6)), None);
         assert_eq!(of(Version::new(4, 2, 7)), Some("max_channels_per_connection"));
         assert_eq!(of(Version::new(4, 3, 0)), None);
         assert_eq!(of(Version::new(4, 4, 0)), Some("max_channels_per_connection"));
-        assert_eq!(renamed("channel_max", &Target::default()), None);
+        assert_eq!(renamed("channel_max", None), None);
     }
 }

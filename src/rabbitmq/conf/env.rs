@@ -183,14 +183,34 @@ fn one(file: FileId, start: usize, line: &str, out: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Whether a variable's value is not to be shown.
+fn is_secret(name: &str) -> bool {
+    ["PASS", "PASSWORD", "COOKIE", "SECRET"]
+        .iter()
+        .any(|w| name.ends_with(w))
+}
+
+/// `text` with a star for each byte of the values that are not to be shown.
+pub fn masked(text: &str) -> String {
+    let line = |line: &str| {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
+        if is_secret(name.trim()) && !value.is_empty() {
+            format!("{name}={}", "*".repeat(value.len()))
+        } else {
+            line.to_owned()
+        }
+    };
+    text.split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn blanks(span: Span, name: &str, value: &str) -> Diagnostic {
-    Diagnostic::error(Code::CONF_SYNTAX, "blanks around `=`")
-        .at(span, format!("to the shell that reads this file, a command `{name}`"))
-        .fix(
-            "without them it is a variable",
-            span,
-            format!("{name}={}", value.trim()),
-        )
+    let label = format!("to the shell that reads this file, a command `{name}`");
+    let found = Diagnostic::error(Code::CONF_SYNTAX, "blanks around `=`").at(span, label);
+    let help = "without them it is a variable";
+    if is_secret(name) {
+        return found.help(help);
+    }
+    found.fix(help, span, format!("{name}={}", value.trim()))
 }
 
 fn named(name: &str, span: Span, out: &mut Vec<Diagnostic>) {
@@ -233,6 +253,14 @@ mod tests {
                     SERVER_ADDITIONAL_ERL_ARGS=\"-rabbit foo \\\"x\\\" \\\n  +S 4:4 # no comment\n\" # comment's end\n\
                     if [ -e /etc/x ]; then\n  LOG_BASE='/var/log/it'\"'\"'s'\nfi\nMY_OWN=1\nLOGS=\n. /etc/default/common\n";
         assert_eq!(told(text), Vec::<String>::new());
+    }
+
+    #[test]
+    fn passwords_are_starred() {
+        assert_eq!(
+            masked("A=1\nDEFAULT_PASS = x\nRABBITMQ_ERLANG_COOKIE=abc\n"),
+            "A=1\nDEFAULT_PASS =**\nRABBITMQ_ERLANG_COOKIE=***\n"
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //! | `stranger.rs` | what a key really is that is none of rabbitmq.conf |
 //! | `advice.rs` | values that are accepted and do harm, do nothing, or want thought |
 //! | `check.rs` | all of it together, as diagnostics |
+//! | `write.rs`, `profile.rs` | rabbitmq.conf from values, and the profiles |
+//! | `node.rs` | what the node itself says: its verdict, and what it runs with; `pending.rs`: what is to be done about that |
 //! | `advanced.rs`, `env.rs`, `plugins.rs` | the three other files; `terms.rs`: Erlang's terms |
 
 pub mod advanced;
@@ -17,12 +19,16 @@ mod check;
 pub mod env;
 pub mod node;
 mod parse;
+pub mod pending;
 pub mod plugins;
+pub mod profile;
 pub mod schema;
 mod stranger;
 pub mod terms;
 mod value;
+pub mod write;
 
+pub use advice::{name_in, new_name};
 pub use check::{check, check_each};
 pub use parse::{Line, Setting, parse, static_part};
 

@@ -8,7 +8,7 @@ use base64::Engine as _;
 
 /// Everything both evaluations begin with: the schemas of all plugins, and `Read`, which takes a list of files through the
 /// node's own reader and schema.
-const READ: &str = r#"Ctx = rabbit_prelaunch:get_context(),
+pub const READ: &str = r#"Ctx = rabbit_prelaunch:get_context(),
 Schemas = lists:append([filelib:wildcard(D ++ "/*/priv/schema/*.schema") || D <- string:lexemes(maps:get(plugins_path, Ctx), ":")]),
 Schema = cuttlefish_schema:files(lists:sort(Schemas)),
 Say = fun(Es) -> [unicode:characters_to_binary(io_lib:format("~ts", [try cuttlefish_error:xlate(X) catch _:_ -> io_lib:format("~0tp", [X]) end])) || {error, X} <- Es] end,
@@ -29,7 +29,7 @@ Files = [F || F <- [Main | lists:sort(filelib:wildcard(maps:get(additional_confi
 "#;
 
 /// Settings of the files on the host against those of the running node. Lines of `set KEY`, `unset KEY`, each with what the
-/// files ask for and what runs; `bad MESSAGE` where the node cannot read them.
+/// files ask for and what runs; `stale` if a file changed after the node started; `bad MESSAGE` where it cannot read them.
 ///
 /// Two values are asked of those who keep them, since they can be changed while the node runs; so is the level of the log. Of
 /// what no file sets, the default counts, where one is known and the node does not fill it in by itself.
@@ -73,10 +73,13 @@ Text = case Read(Files) of
     Free = lists:usort([{A, K} || M <- Mappings, [A, K | _] <- [Path(M)], lists:member(A, Loaded)]) -- [{aten, poll_interval}, {rabbit, log} | Tops],
     Defaults = [{A, Env(A)} || A <- lists:usort([A || {A, _} <- Free])],
     Unset = [{A, K, W, R} || {A, K} <- Free, not InAdvanced(A, K),
-      W0 <- [case Fetch(Gen, [A, K]) of undefined -> Fetch(Defaults, [A, K]); G -> G end], W0 =/= undefined,
+      W0 <- [case Fetch(Gen, [A, K]) of undefined -> Fetch(Defaults, [A, K]); G -> G end], W0 =/= undefined orelse lists:prefix("rabbit", atom_to_list(A)),
       W <- [Wanted([A, K], W0)], R <- [Running([A, K])], R =/= undefined, W =/= R],
     First = fun(A, K) -> hd([Name(element(2, M)) || M <- Mappings, lists:prefix([A, K], Path(M))]) end,
-    [Set, [Line("unset", First(A, K), Fetch(Gen, [A, K]), Running([A, K])) || {A, K} <- Whole], [Line("unset", First(A, K), W, R) || {A, K, W, R} <- Unset]]
+    Started = erlang:system_time(second) - erlang:convert_time_unit(erlang:monotonic_time() - erlang:system_info(start_time), native, second),
+    Changed = fun(F) -> case file:read_file_info(F, [{time, posix}]) of {ok, I} -> element(7, I); _ -> 0 end end,
+    Stale = lists:any(fun(F) -> Changed(F) >= Started end, [filename:dirname(maps:get(additional_config_files, Ctx)) | Files]),
+    [["stale\n" || Stale], Set, [Line("unset", First(A, K), Fetch(Gen, [A, K]), Running([A, K])) || {A, K} <- Whole], [Line("unset", First(A, K), W, R) || {A, K, W, R} <- Unset]]
 end,
 base64:encode(unicode:characters_to_binary(["rmqplay\n", Text]))."#;
 
@@ -104,7 +107,12 @@ pub enum Running {
     No,
     /// It runs, and could not start again with its files: its own words.
     Unreadable(Vec<String>),
-    Yes(Vec<Difference>),
+    Yes {
+        differences: Vec<Difference>,
+        /// A file changed after the node started. Otherwise it has read what stands there, and what differs is its own doing:
+        /// a restart would change nothing.
+        stale: bool,
+    },
 }
 
 /// The command that compares files and node; it changes nothing.
@@ -121,12 +129,19 @@ pub fn running(result: &ExecResult) -> Result<Running, String> {
             _ => Err(result.stderr.text().trim().to_owned()),
         };
     }
+    if result.stdout.text().trim().is_empty() {
+        // No node says nothing; commands of `--simulate` do.
+        return Ok(Running::No);
+    }
     let text = answer(&result.stdout.text()).ok_or("its answer could not be read")?;
     let bad: Vec<String> = bad(&text);
     if !bad.is_empty() {
         return Ok(Running::Unreadable(bad));
     }
-    Ok(Running::Yes(text.lines().filter_map(difference).collect()))
+    Ok(Running::Yes {
+        differences: text.lines().filter_map(difference).collect(),
+        stale: text.lines().any(|l| l == "stale"),
+    })
 }
 
 fn difference(line: &str) -> Option<Difference> {
@@ -135,6 +150,9 @@ fn difference(line: &str) -> Option<Difference> {
     let shown = |value: &str| {
         if schema::is_secret(key) {
             return "(secret)".to_owned();
+        }
+        if value == "undefined" {
+            return "(default)".to_owned();
         }
         let short: String = value.chars().take(60).collect();
         if short.len() < value.len() {
@@ -183,13 +201,13 @@ pub fn validate(dest: &str) -> Vec<String> {
 }
 
 /// Runs the command it is given; what the node says of the file goes to standard error, and an answer that holds no word of
-/// it is the only good one.
-const VALIDATE: &str = r#"said=$("$@" 2>&1) || { printf '%s\n' "$said" >&2; exit 1; }
-text=$(printf '%s' "$said" | tr -d '\n "' | sed 's/.*<<\([A-Za-z0-9+/=]*\)>>.*/\1/' | base64 -d 2>/dev/null)
+/// it is the only good one. (No `%s` here: that is the file.)
+const VALIDATE: &str = r#"said=$("$@" 2>&1 </dev/null) || { echo "$said" >&2; exit 1; }
+text=$(echo "$said" | tr -d '\n "' | sed 's/.*<<\([A-Za-z0-9+/=]*\)>>.*/\1/' | base64 -d 2>/dev/null)
 case $text in
 rmqplay) exit 0 ;;
-rmqplay*) printf '%s\n' "$text" | sed -n 's/^bad	//p' >&2; exit 1 ;;
-*) printf '%s\n' "$said" >&2; exit 1 ;;
+rmqplay*) echo "$text" | sed -n 's/^bad	//p' >&2; exit 1 ;;
+*) echo "$said" >&2; exit 1 ;;
 esac"#;
 
 /// For a string of Erlang's.
@@ -215,10 +233,15 @@ mod tests {
 
     #[test]
     fn answers_are_read() {
-        let text = "rmqplay\nset\theartbeat\t20\t60\nunset\tssl_options\t[]\t[{verify,verify_none}]\nset\tdefault_pass\t<<\"x\">>\t<<\"y\">>\n";
-        let Running::Yes(found) = running(&result(0, text)).unwrap() else {
+        let text = "rmqplay\nstale\nset\theartbeat\t20\t60\nunset\tssl_options\t[]\t[{verify,verify_none}]\nset\tdefault_pass\t<<\"x\">>\t<<\"y\">>\n";
+        let Running::Yes {
+            differences: found,
+            stale,
+        } = running(&result(0, text)).unwrap()
+        else {
             panic!()
         };
+        assert!(stale);
         let keys: Vec<(&str, bool, &str)> = found
             .iter()
             .map(|d| (d.key.as_str(), d.is_set, d.running.as_str()))

@@ -21,19 +21,27 @@ const FILES: &str = "open files";
 const CPUS: &str = "cpus";
 const IO: &str = "i/o priority";
 const INSTALLED: &str = "installed";
+const RUNS: &str = "runs";
 
 const VERSION: &str = "4.0.5-8";
 const CONF: &str = "/etc/rabbitmq/rabbitmq.conf";
 
-/// What the package brings; its service runs.
+/// What the package brings; its service is started, as on every Debian that is not told otherwise.
 pub fn install(host: &mut FakeHost) {
+    unpack(host);
+    restart(host);
+}
+
+fn unpack(host: &mut FakeHost) {
     host.state.insert(INSTALLED.to_owned(), Value::Bool(true));
     host.put("/usr/lib/rabbitmq/bin/rabbitmq-server", Node::file("#!/bin/sh\n"));
     host.put("/etc/rabbitmq/rabbitmq-env.conf", Node::file("# Defaults to rabbit.\n"));
     host.put("/var/lib/rabbitmq", Node::directory());
     host.put("/usr/lib/rabbitmq/lib/rabbitmq_server-4.0.5", Node::directory());
-    host.ports.push(5672);
-    restart(host);
+}
+
+fn runs(host: &FakeHost) -> bool {
+    host.state.contains_key(RUNS)
 }
 
 fn is_installed(host: &FakeHost) -> bool {
@@ -95,13 +103,29 @@ impl Program for Debian {
                 install(host);
                 ExecResult::default()
             }
+            // Not started: that is what `policy-rc.d` is for.
+            [
+                "sh",
+                "-c",
+                _,
+                "sh",
+                "101",
+                "apt-get",
+                ..,
+                "install",
+                "--",
+                "rabbitmq-server",
+            ] if act => {
+                unpack(host);
+                ExecResult::default()
+            }
             ["df", ..] => said(
                 "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda1 41152736 3154320 35868816 9% /\n",
             ),
             ["rabbitmq-diagnostics", .., "environment", "--formatter", "json"] => said(&environment(host)),
             ["sh", "-c", script, _, cli::SCRIPT, ref rest @ ..] => broker::script(host, script, rest, act),
             _ => match (broker::is_tool(&argv), &argv[..]) {
-                (Some((tool, arguments)), _) => broker::tool(host, tool, arguments),
+                (Some((tool, arguments)), _) => broker::tool(host, tool, arguments, act),
                 (None, ["sh", "-c", script, rest @ ..]) => shell(host, script, rest, act),
                 _ => ExecResult::default(),
             },
@@ -114,7 +138,7 @@ fn shell(host: &mut FakeHost, script: &str, rest: &[&str], act: bool) -> ExecRes
     let about = rest.iter().any(|word| *word == UNIT || *word == PID);
     match rest {
         [_, path] if script.contains("cd /sys/block") => said(&disks(host, path)),
-        _ if script.contains("/limits") && about && is_installed(host) => said(&process(host)),
+        _ if script.contains("/limits") && about && runs(host) => said(&process(host)),
         _ if script.contains("/limits") => said("pid 0\n"),
         [_, class, level, PID] if act && script.contains("ionice -c") => {
             let class = match *class {
@@ -129,10 +153,14 @@ fn shell(host: &mut FakeHost, script: &str, rest: &[&str], act: bool) -> ExecRes
             };
             keep(host, IO, &format!("{class}{prio}"))
         }
-        _ if script.contains("ionice -p") && about && is_installed(host) => said(&format!(
+        _ if script.contains("ionice -p") && about && runs(host) => said(&format!(
             "pid {PID}\n     {THREADS} {}\n",
             kept(host, IO, "none: prio 0")
         )),
+        [_, path, _, _] if act && script.contains("/dev/urandom") => {
+            broker::cookie(host, path);
+            ExecResult::default()
+        }
         _ if act && about && rest.iter().any(|word| ["restart", "start"].contains(word)) => {
             restart(host);
             ExecResult::default()
@@ -153,7 +181,16 @@ fn show(host: &FakeHost, unit: &str) -> String {
         .get(DROP_INS)
         .and_then(|v| serde_json::from_value(v.clone()).ok())
         .unwrap_or_default();
-    reloaded(SHOWN, unit, &read)
+    let shown = reloaded(SHOWN, unit, &read);
+    if runs(host) {
+        return shown;
+    }
+    let dead = [
+        ("ActiveState=active", "ActiveState=inactive"),
+        ("SubState=running", "SubState=dead"),
+        ("MainPID=812", "MainPID=0"),
+    ];
+    dead.iter().fold(shown, |text, (runs, dead)| text.replace(runs, dead))
 }
 
 fn reload(host: &mut FakeHost) -> ExecResult {
@@ -170,6 +207,10 @@ fn reload(host: &mut FakeHost) -> ExecResult {
 
 /// The process that starts has what systemd has loaded.
 fn restart(host: &mut FakeHost) {
+    if !runs(host) {
+        host.state.insert(RUNS.to_owned(), Value::Bool(true));
+        host.ports.push(5672);
+    }
     let shown = show(host, UNIT);
     let value = |key: &str| {
         shown
