@@ -411,7 +411,7 @@ fn a_lost_call_in_a_loop_loses_nothing() {
             host.state.insert("name".to_owned(), json!(name));
             if name == "a" {
                 // The message with the ops.
-                host.lose.insert(2, loss.clone());
+                host.lose.insert(2, loss);
             }
             host
         };
