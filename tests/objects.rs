@@ -320,6 +320,51 @@ fn what_another_node_did_in_between_is_looked_at_again() {
 }
 
 #[test]
+fn who_joins_in_mid_play_shares_from_then_on() {
+    /// `join` on any node makes one cluster of all.
+    struct Joining(Arc<Brokers>, std::sync::atomic::AtomicBool);
+    impl Program for Joining {
+        fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult {
+            use std::sync::atomic::Ordering::SeqCst;
+            if command.argv.first().is_some_and(|a| a == "join") && act {
+                self.1.store(true, SeqCst);
+            }
+            let name = host.state["name"].as_str().unwrap().to_owned();
+            if command.argv.iter().any(|a| a.contains("cluster_nodes.config")) && !self.1.load(SeqCst) {
+                return ExecResult {
+                    stdout: Content::from(format!(
+                        "node rabbit@{name}\n{{['rabbit@{name}'],['rabbit@{name}']}}.\n"
+                    )),
+                    ..ExecResult::default()
+                };
+            }
+            Nodes(self.0.clone()).run(host, command, act)
+        }
+    }
+    let brokers = Brokers::new(&[&["a", "b"]]);
+    let make = |name: &str| {
+        let mut host = FakeHost::default();
+        host.state.insert("name".to_owned(), json!(name));
+        host
+    };
+    let fleet = Arc::new(FakeConnector::new(make, Arc::new(Joining(brokers, false.into()))));
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: alone, rabbitmq_vhost: {name: v}}
+    - {name: join, command: {argv: [join]}, when: inventory_hostname == 'b'}
+    - {name: one, rabbitmq_vhost: {name: w}}
+",
+        "a\nb\n",
+    )
+    .run(fleet);
+    assert_eq!(told.statuses("a"), ["alone=Changed", "join=Skipped", "one=Changed"]);
+    assert_eq!(told.statuses("b")[1..], ["join=Changed", "one=Ok"]);
+}
+
+#[test]
 fn a_failure_is_that_of_all_and_of_the_item_it_belongs_to() {
     let brokers = Brokers::new(&[&["a", "b", "c"]]);
     let told = Story::new(
@@ -366,7 +411,7 @@ fn a_lost_call_in_a_loop_loses_nothing() {
             host.state.insert("name".to_owned(), json!(name));
             if name == "a" {
                 // The message with the ops.
-                host.lose.insert(2, loss.clone());
+                host.lose.insert(2, loss);
             }
             host
         };

@@ -5,7 +5,7 @@ mod turns;
 pub use turns::Last;
 
 use crate::engine::event::{Event, Stats, TaskInfo, Timing};
-use crate::engine::host_run::{Condition, HostRun, Next, Once, Out, Standing, State, World};
+use crate::engine::host_run::{Acts, Condition, HostRun, Next, Once, Out, Standing, State, World};
 use crate::engine::rolling::Around;
 use crate::engine::schedule;
 use crate::engine::share::{Shares, Whose};
@@ -206,14 +206,14 @@ impl<'s> Dispatcher<'s> {
                         first,
                         index,
                         shares: &mut batch.shares,
-                        others_acts: batch.acts - runs[index].acts,
+                        others_acts: batch.acts.less(runs[index].acts),
                         fatal: before,
                         out: &mut out,
                     };
                     let acts = runs[index].acts;
                     runs[index].answer(answer, &mut world);
                     batch.fatal = world.fatal;
-                    batch.acts += runs[index].acts - acts;
+                    batch.acts.add(runs[index].acts.less(acts));
                     self.relay(&mut batch, runs, index, out);
                     batch.ready.push_back(index);
                 }
@@ -280,7 +280,7 @@ impl<'s> Dispatcher<'s> {
             first,
             index,
             shares: &mut batch.shares,
-            others_acts: batch.acts - runs[index].acts,
+            others_acts: batch.acts.less(runs[index].acts),
             fatal: batch.fatal.clone(),
             out: &mut out,
         };
@@ -290,7 +290,7 @@ impl<'s> Dispatcher<'s> {
         let acts = runs[index].acts;
         let next = runs[index].step(&mut world);
         batch.fatal = world.fatal;
-        batch.acts += runs[index].acts - acts;
+        batch.acts.add(runs[index].acts.less(acts));
         self.relay(batch, runs, index, out);
         batch.place(index, &mut runs[index]);
         if let Some(at) = &runs[index].lost_at {
@@ -529,7 +529,7 @@ struct Batch {
     once: HashMap<Pos, Once>,
     shares: Shares,
     /// What the hosts began and ended that others can see, in all.
-    acts: u64,
+    acts: Acts,
     fatal: Option<Pos>,
     fatal_on: Option<String>,
     end_after: Option<Pos>,
@@ -558,7 +558,7 @@ impl Batch {
             crowd: BTreeMap::new(),
             once: HashMap::new(),
             shares: Shares::default(),
-            acts: 0,
+            acts: Acts::default(),
             fatal: None,
             fatal_on: None,
             end_after: None,

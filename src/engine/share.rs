@@ -32,7 +32,8 @@ pub type What = (String, [u8; 32]);
 pub struct Shares {
     /// Hosts, by their place in the batch, that are at a task and have said what they share, if anything.
     said: BTreeMap<Pos, BTreeMap<usize, Option<(What, String)>>>,
-    came_to: BTreeMap<(Pos, What), CameTo>,
+    /// What came of a task, and which part the host that did it is.
+    came_to: BTreeMap<(Pos, What), (String, CameTo)>,
 }
 
 /// Whose a task is.
@@ -83,8 +84,8 @@ impl Shares {
         if others().any(|(_, (its, its_part))| its.0 == what.0 && its_part == part) {
             return Whose::Mine;
         }
-        if self.came_to.contains_key(&(pos.clone(), what.clone())) {
-            return Whose::Done;
+        if let Some((its_part, _)) = self.came_to.get(&(pos.clone(), what.clone())) {
+            return if its_part == part { Whose::Mine } else { Whose::Done };
         }
         let first = others().filter(|(_, (its, _))| its == what).map(|(i, _)| *i).min();
         if first.is_some_and(|first| first < index) {
@@ -97,14 +98,17 @@ impl Shares {
     /// What came of the task, for a host that it is not the task of.
     pub fn result(&self, index: usize, pos: &Pos) -> Option<&CameTo> {
         let (what, _) = self.said.get(pos)?.get(&index)?.as_ref()?;
-        self.came_to.get(&(pos.clone(), what.clone()))
+        self.came_to
+            .get(&(pos.clone(), what.clone()))
+            .map(|(_, came_to)| came_to)
     }
 
     /// The host whose task it was is done.
     pub fn done(&mut self, index: usize, pos: &Pos, came_to: CameTo) {
         let said = self.said.get(pos).and_then(|hosts| hosts.get(&index));
-        if let Some(Some((what, _))) = said {
-            self.came_to.entry((pos.clone(), what.clone())).or_insert(came_to);
+        if let Some(Some((what, part))) = said {
+            let entry = self.came_to.entry((pos.clone(), what.clone()));
+            entry.or_insert((part.clone(), came_to));
         }
     }
 }

@@ -132,7 +132,7 @@ impl HostRun {
                 .sources
                 .locate(task.name.as_ref().map_or(task.module_span, |n| n.span));
         }
-        if share == share::Share::Mine {
+        if share == share::Share::Held {
             self.tell_sharers(&pos, &summary, world);
         }
         let evaluation = self.evaluation(scope.clone());

@@ -49,7 +49,7 @@ impl HostRun {
             .zip(&response.replies)
             .filter(|(vm, reply)| **vm && ran(reply));
         self.vm_starts += started.count() as u64;
-        self.acts += u64::from(flight.outward);
+        self.acts.count(flight.outward);
         let (did, seen): (Vec<Reply>, Vec<Reply>) =
             response.replies.into_iter().partition(|r| matches!(r, Reply::Did(_)));
         let outcomes: Vec<Outcome> = did
@@ -290,8 +290,9 @@ impl HostRun {
         let count = ops.len();
         let ops: Vec<Op> = before.iter().cloned().chain(ops).chain(after).collect();
         let local = run.is_none_or(|r| modules::find(r.task.module).is_none_or(|spec| spec.local));
-        let outward = count > 0 && !local;
-        self.acts += u64::from(outward);
+        let shared = run.is_some_and(|r| r.share == share::Share::Held);
+        let outward = (count > 0 && !local).then_some(shared);
+        self.acts.count(outward);
         if !ops.is_empty() {
             self.cache.expire();
         }

@@ -83,7 +83,7 @@ pub struct World<'a> {
     /// What hosts have in common.
     pub shares: &'a mut Shares,
     /// How often other hosts have begun or ended something that others can see.
-    pub others_acts: u64,
+    pub others_acts: Acts,
     /// A failure at this position fails everybody behind it.
     pub fatal: Option<Pos>,
     /// What happened, for the dispatcher to tell.
@@ -128,6 +128,34 @@ pub enum Out {
     EndPlay,
     EndBatch,
     ClearErrors,
+}
+
+/// How often something was begun or ended that other hosts can see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acts {
+    /// By tasks about what hosts share.
+    pub shared: u64,
+    /// By all others.
+    pub alone: u64,
+}
+
+impl Acts {
+    fn count(&mut self, outward: Option<bool>) {
+        self.shared += u64::from(outward == Some(true));
+        self.alone += u64::from(outward == Some(false));
+    }
+
+    pub fn less(self, other: Acts) -> Acts {
+        Acts {
+            shared: self.shared - other.shared,
+            alone: self.alone - other.alone,
+        }
+    }
+
+    pub fn add(&mut self, other: Acts) {
+        self.shared += other.shared;
+        self.alone += other.alone;
+    }
 }
 
 /// Observations of a host, as the user they were made as.
@@ -183,9 +211,9 @@ pub struct HostRun {
     /// Erlang VMs that were started on the host to look or to act.
     pub vm_starts: u64,
     /// How often something that others can see was begun or ended.
-    pub acts: u64,
+    pub acts: Acts,
     /// What `World::others_acts` was when the oldest fresh look was taken.
-    others_acted: u64,
+    others_acted: Acts,
     /// A check failed: no further batch may start.
     pub check_failed: bool,
     /// `--start-at-task` and the task has not come yet.
@@ -240,8 +268,8 @@ struct InFlight {
     probes: Vec<Probe>,
     /// Which steps start an Erlang VM.
     vms: Vec<bool>,
-    /// Others can see what the ops do.
-    outward: bool,
+    /// Others can see what the ops do; whether they are about what hosts share.
+    outward: Option<bool>,
 }
 
 /// A task under way on this host.
@@ -323,8 +351,8 @@ impl HostRun {
             stats: Stats::default(),
             executions: 0,
             vm_starts: 0,
-            acts: 0,
-            others_acted: 0,
+            acts: Acts::default(),
+            others_acted: Acts::default(),
             check_failed: false,
             skipping,
             facts_pending,

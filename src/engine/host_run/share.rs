@@ -12,17 +12,31 @@ pub(super) enum Share {
     Unasked,
     /// What is shared has been said, and who was asked is waited for.
     Said,
-    /// This host does it. Others may take over what comes of it.
+    /// Nobody shares it, as far as is known.
     Mine,
+    /// It is shared, and this host does it: others may take over what comes of it.
+    Held,
 }
 
 impl HostRun {
     /// Whose the task is that is about to decide for the first time; `None`: this host's.
     pub(super) fn shares(&mut self, run: &mut TaskRun, action: &dyn Action, world: &mut World<'_>) -> Option<Work> {
-        if run.share == Share::Mine {
+        if matches!(run.share, Share::Mine | Share::Held) {
             return None;
         }
         if run.share == Share::Unasked {
+            if matches!(action.shared(&Seen::new(&|_| None)), Ok(None)) {
+                run.share = Share::Mine;
+                return None;
+            }
+            // What comes before it on other hosts may change what is shared, and with whom.
+            if !self.aligned(&run.pos, world) {
+                return Some(Work::Leave(Next::Wait(Condition::Aligned(run.pos.clone()))));
+            }
+            // Who is a member is nothing that tasks about what is shared change.
+            if self.others_acted.alone != world.others_acts.alone {
+                self.cache.expire();
+            }
             let seen = |probe: &Probe| self.cache.fresh.get(probe).cloned();
             let shared = match action.shared(&Seen::new(&seen)) {
                 // The first is the one that will look.
@@ -46,16 +60,12 @@ impl HostRun {
             run.share = Share::Said;
             return Some(Work::Leave(Next::Wait(Condition::Said(run.pos.clone()))));
         }
-        // What comes before it on other hosts may change what is shared.
-        if !self.aligned(&run.pos, world) {
-            return Some(Work::Leave(Next::Wait(Condition::Aligned(run.pos.clone()))));
-        }
         match world.shares.whose(world.index, &run.pos) {
             Whose::Mine => {
                 if self.others_acted != world.others_acts {
                     self.cache.expire();
                 }
-                run.share = Share::Mine;
+                run.share = Share::Held;
                 None
             }
             Whose::Awaited => Some(Work::Leave(Next::Wait(Condition::Shared(run.pos.clone())))),
