@@ -705,6 +705,27 @@ fn what_is_made_of_a_no_log_result_is_hidden_too() {
     );
 }
 
+/// Ansible shows the items of a loop whatever they hold.
+#[test]
+fn items_do_not_tell_what_a_secret_argument_was_given() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  vars: {cookies: [{node: one, cookie: S3CR3TS3CR3TS3CR3TS3CR3T}]}
+  tasks:
+    - {name: loop, erlang_cookie: {cookie: '{{ item.cookie }}', path: /f/0}, loop: '{{ cookies }}', register: r, ignore_errors: true}
+    - {name: 'its result still has it', command: {argv: [noop]}, when: 'r.results[0].item.cookie == cookies[0].cookie'}
+",
+        "a\n",
+    )
+    .run(fleet());
+    let text = serde_json::to_string(&told.events).unwrap();
+    assert!(!text.contains("S3CR3T"), "{text}");
+    assert!(text.contains("«secret:"), "{text}");
+    assert_eq!(told.statuses("a").pop().unwrap(), "its result still has it=Changed");
+}
+
 #[test]
 fn a_dry_run_knows_that_a_command_would_run_and_no_more() {
     let told = Story::new(

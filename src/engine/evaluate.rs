@@ -287,6 +287,20 @@ impl Evaluation<'_> {
         Ok(arguments)
     }
 
+    /// The texts that are given to secret arguments, as far as they can be evaluated.
+    pub fn secrets(&self, task: &Task) -> Vec<String> {
+        let args = modules::find(task.module).map(|spec| spec.args).unwrap_or_default();
+        let given = task.args.as_map();
+        args.iter()
+            .filter(|arg| arg.secret)
+            .flat_map(|arg| std::iter::once(&arg.name).chain(arg.aliases))
+            .filter_map(|name| match self.resolve(given?.get(name)?) {
+                Ok(Some(Value::String(text))) if !text.is_empty() => Some(text),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// The arguments that can be known already, for guessing what will be looked at.
     fn known_arguments(&self, task: &Task) -> Map<String, Value> {
         let entries = task.args.as_map().map(|m| m.entries.as_slice()).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! PURE. Passwords inside URIs (`amqp://user:password@host`) do not leave the engine: in what is told of a task a tag
-//! stands for each, equal for equal passwords of one run.
+//! PURE. Passwords inside URIs (`amqp://user:password@host`) and in the items of loops do not leave the engine: in what is
+//! told of a task a tag stands for each, equal for equal passwords of one run.
 
 use crate::engine::event::{Failed, HostResult};
 use crate::host::{Content, Delta, Facet};
@@ -23,6 +23,16 @@ pub fn uris(result: &mut HostResult, key: &str) {
     for item in &mut result.items {
         text(&mut item.label, key);
         item.msg.iter_mut().for_each(|t| text(t, key));
+    }
+}
+
+/// Masks each text that is, as a whole, one of the secrets a task was given: an item of its loop tells it otherwise.
+pub fn given(value: &mut Value, secrets: &[String], key: &str) {
+    match value {
+        Value::String(text) if secrets.contains(text) => *text = format!("«secret:{}»", tagged(text, key)),
+        Value::Array(list) => list.iter_mut().for_each(|v| given(v, secrets, key)),
+        Value::Object(map) => map.values_mut().for_each(|v| given(v, secrets, key)),
+        _ => {}
     }
 }
 

@@ -42,6 +42,8 @@ pub struct ItemOutcome {
     pub secret: bool,
     /// Shown for the item of a loop.
     pub label: Option<String>,
+    /// What the item holds for secret arguments: not told where the item is.
+    pub secrets: Vec<String>,
 }
 
 impl ItemOutcome {
@@ -143,8 +145,9 @@ impl ItemOutcome {
         !self.skipped && self.unknown.is_none() && !self.quiet
     }
 
-    pub fn set_label(&mut self, item: &Value, looping: &Loop, index: usize, label: Option<String>) {
-        self.label = Some(label.unwrap_or_else(|| short(item)));
+    /// `shown`: the item without secrets.
+    pub fn set_label(&mut self, item: &Value, shown: &Value, looping: &Loop, index: usize, label: Option<String>) {
+        self.label = Some(label.unwrap_or_else(|| short(shown)));
         let name = looping.loop_var.clone().unwrap_or_else(|| "item".to_owned());
         self.values.insert(name.clone(), item.clone());
         self.values.insert("ansible_loop_var".to_owned(), Value::String(name));
@@ -507,6 +510,7 @@ pub struct Summary {
     /// Files that were included: each counts as a task.
     pub included: u64,
     pub quiet: bool,
+    pub secrets: Vec<String>,
 }
 
 pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
@@ -522,6 +526,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         items: Vec::new(),
         facts: Map::new(),
         set: Map::new(),
+        secrets: Vec::new(),
         after: None,
         included: 0,
         quiet: !outcomes.is_empty() && outcomes.iter().all(|o| o.quiet),
@@ -578,6 +583,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         summary.warnings.append(&mut outcome.warnings);
         summary.facts.append(&mut outcome.facts);
         summary.set.append(&mut outcome.set);
+        summary.secrets.append(&mut outcome.secrets);
         if summary.failure.is_none() {
             summary.failure = outcome.failure.take();
         }

@@ -84,7 +84,10 @@ impl HostRun {
             if let Some(extended) = evaluation.scope.local.get("ansible_loop") {
                 outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
             }
-            outcome.set_label(item, looping, run.index, label);
+            outcome.secrets = evaluation.secrets(&run.task);
+            let mut shown = item.clone();
+            mask::given(&mut shown, &outcome.secrets, &self.play.shared.options.mask_key);
+            outcome.set_label(item, &shown, looping, run.index, label);
         }
         // The next item of a loop of `set_fact` sees what this one set.
         let hidden = run.no_log || run.scope.tainted.get();
@@ -250,7 +253,12 @@ impl HostRun {
             self.stats.ok += summary.included.saturating_sub(1);
         }
         let mut result = result::told(&summary, no_log, hide_diff);
-        mask::uris(&mut result, &self.play.shared.options.mask_key);
+        let key = &self.play.shared.options.mask_key;
+        result
+            .value
+            .values_mut()
+            .for_each(|value| mask::given(value, &summary.secrets, key));
+        mask::uris(&mut result, key);
         let check = matches!(self.walk.section(), Section::PreCheck | Section::PostCheck);
         if !summary.quiet && !meta {
             world.out.push(Out::Result {
