@@ -409,6 +409,13 @@ fn describe_op(op: &Op, host: &Host) -> Value {
                 exec.argv[4..].iter().map(|a| json!(deletions(a))).collect(),
             );
         }
+        // A program of Python is a file of its own, and tested as such.
+        if let Op::Exec(exec) = op
+            && let [python, dash_c, _] = &exec.argv[..]
+            && (python.as_str(), dash_c.as_str()) == ("python3", "-c")
+        {
+            body.insert("argv".into(), json!([python, dash_c, "..."]));
+        }
         if let Some(mode) = body.get("mode").and_then(Value::as_u64) {
             body.insert("mode".into(), json!(format!("{mode:04o}")));
         }

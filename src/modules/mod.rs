@@ -48,6 +48,7 @@ mod rabbitmq_parameter;
 mod rabbitmq_permissions;
 mod rabbitmq_plugin;
 mod rabbitmq_policy;
+mod rabbitmq_publish;
 mod rabbitmq_queue;
 mod rabbitmq_upgrade;
 mod rabbitmq_upgrade_guard;

@@ -370,7 +370,8 @@ impl Conf {
 /// Sets a value in the running node.
 fn set(arguments: &[String]) -> Op {
     let arguments = std::iter::once("-q").chain(arguments.iter().map(String::as_str));
-    // What the node says of itself changes, and no file.
-    let effect = Effect::Mentions(vec!["rabbitmqctl".to_owned(), "rabbitmq-diagnostics".to_owned()]);
+    // What the node says of its settings changes, and no file, no object, no member.
+    let effect = ["rabbit_prelaunch:get_context", "environment"].map(str::to_owned);
+    let effect = Effect::Mentions(effect.to_vec());
     Op::exec(cli::command("rabbitmqctl", arguments), effect)
 }

@@ -51,6 +51,7 @@ pub static REGISTRY: &[&ModuleSpec] = &[
     &super::rabbitmq_exchange::SPEC,
     &super::rabbitmq_queue::SPEC,
     &super::rabbitmq_binding::SPEC,
+    &super::rabbitmq_publish::SPEC,
     &super::rabbitmq_definitions::SPEC,
     &super::rabbitmq_plugin::SPEC,
     &super::rabbitmq_feature_flag::SPEC,
