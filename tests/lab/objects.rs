@@ -107,6 +107,7 @@ pub fn on_a_cluster() {
     }
     let bench = Bench::new(&lab, &nodes);
     bench.there_and_back();
+    bench.messages();
     bench.at_stake();
     bench.many();
     // Out of the cluster again they cannot be got without losing what they hold: the next test boots new ones.
@@ -121,6 +122,7 @@ pub fn on_bookworm() {
     let nodes = lab.nodes().unwrap();
     let bench = Bench::new(&lab, &nodes[..1]);
     bench.there_and_back();
+    bench.messages();
     bench.at_stake();
     lab.down(false, &|_| {}).unwrap();
 }
@@ -317,6 +319,31 @@ impl<'a> Bench<'a> {
         );
         assert_eq!(anew.status("queue", self.first()), "changed");
         self.run("apply", &declared("state: absent"), 0);
+    }
+
+    /// A message gets to its queue; one that no queue takes is a failure.
+    fn messages(&self) {
+        let send = |to: &str| {
+            format!(
+                "- hosts: {}\n  gather_facts: false\n  become: true\n  tasks:\n    \
+                 - rabbitmq_user: {{user: sender, password: s3cret, configure_priv: .*, write_priv: .*, read_priv: .*}}\n    \
+                 - {{name: send, rabbitmq_publish: {{url: 'amqp://sender:s3cret@localhost', {to}, body: h\u{e9}llo}}}}\n",
+                self.first()
+            )
+        };
+        self.run("diff", &send("queue: letters, durable: true"), 0);
+        self.run("apply", &send("queue: letters, durable: true"), 0);
+        let lost = self.run("apply", &send("exchange: amq.fanout, routing_key: nobody"), 2);
+        let msg = lost.result("send", self.first())["msg"].as_str().unwrap().to_owned();
+        says(&msg, &["no queue takes it: 312 NO_ROUTE"]);
+        let queues = ctl(
+            self.lab,
+            &self.nodes[0],
+            "list_queues name messages message_bytes --no-table-headers",
+        );
+        assert_eq!(queues.trim(), "letters\t1\t6");
+        ctl(self.lab, &self.nodes[0], "delete_queue letters");
+        ctl(self.lab, &self.nodes[0], "delete_user sender");
     }
 
     /// Fifty users, ten virtual hosts, thirty policies.
