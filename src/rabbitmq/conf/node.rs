@@ -31,7 +31,8 @@ Files = [F || F <- [Main | lists:sort(filelib:wildcard(maps:get(additional_confi
 /// Settings of the files on the host against those of the running node. Lines of `set KEY`, `unset KEY`, each with what the
 /// files ask for and what runs; `stale` if a file changed after the node started; `bad MESSAGE` where it cannot read them.
 ///
-/// Two values are asked of those who keep them, since they can be changed while the node runs; so is the level of the log. Of
+/// Two values are asked of those who keep them, since they can be changed while the node runs; so is the level of the log (its
+/// handler's number grows with each start of the application, as when a node joins: `rmq_2_file_1`). Of
 /// what no file sets, the default counts, where one is known and the node does not fill it in by itself.
 const COMPARE: &str = r#"Advanced = case file:consult(filename:rootname(Main, "rabbitmq.conf") ++ "advanced.config") of {ok, [L]} when is_list(L) -> L; _ -> [] end,
 InAdvanced = fun(A, K) -> lists:keymember(K, 1, proplists:get_value(A, Advanced, [])) end,
@@ -40,7 +41,7 @@ Bytes = fun(V) when is_integer(V) -> V; (V) -> case catch rabbit_resource_monito
 Memory = fun({absolute, V}) -> {absolute, Bytes(V)}; (V) -> V end,
 Disk = fun({mem_relative, F}) -> trunc(F * vm_memory_monitor:get_total_memory()); (V) -> Bytes(V) end,
 Ports = fun(L) when is_list(L) -> [case P of {"auto", N} -> N; _ -> P end || P <- L]; (V) -> V end,
-Level = fun() -> case [maps:get(level, H) || H <- logger:get_handler_config(), lists:prefix("rmq_1_file_1", atom_to_list(maps:get(id, H)))] of [V | _] -> V; _ -> undefined end end,
+Level = fun() -> case [maps:get(level, H) || H <- logger:get_handler_config(), lists:prefix("rmq_", atom_to_list(maps:get(id, H))), lists:suffix("_file_1", atom_to_list(maps:get(id, H)))] of [V | _] -> V; _ -> undefined end end,
 Running = fun
   ([rabbit, vm_memory_high_watermark]) -> Memory(vm_memory_monitor:get_vm_memory_high_watermark());
   ([rabbit, disk_free_limit]) -> Disk(rabbit_disk_monitor:get_disk_free_limit());
