@@ -49,6 +49,7 @@ conformance! {
     glob_takes_all_else_literally
     exec_tells_streams_and_status
     exec_probe_has_a_time_limit
+    scripts_are_as_processes_of_their_own
     tcp_open_and_closed
     equal_probes_answer_alike
     hostile_names
@@ -319,6 +320,37 @@ fn exec_tells_streams_and_status(host: &Backend) {
         "printf", "%s|", "", " ", "it's", "$(id)", "`id`", "-n", "--", "a\nb", "é", "*",
     ];
     assert_eq!(run(&odd).stdout.text(), "| |it's|$(id)|`id`|-n|--|a\nb|é|*|");
+}
+
+fn scripts_are_as_processes_of_their_own(host: &Backend) {
+    let script = |text: &str, arguments: &[&str]| match &host.look([Probe::script(text, arguments)])[0] {
+        Observation::Exec(result) => (
+            result.rc,
+            result.stdout.text().into_owned(),
+            result.stderr.text().into_owned(),
+        ),
+        other => panic!("{other:?}"),
+    };
+    let told = |rc: i32, out: &str, err: &str| (rc, out.to_owned(), err.to_owned());
+    assert_eq!(
+        script("echo \"$# $1\"; echo bad >&2", &["a  'b"]),
+        told(0, "1 a  'b\n", "bad\n")
+    );
+    assert_eq!(script("exit 7", &[]), told(7, "", ""));
+    assert_eq!(script("cd /; IFS=,; probes=9; exec printf x", &[]), told(0, "x", ""));
+    assert_eq!(script("cat; umask", &[]).0, 0);
+    // Several at once, with and without words: each has its own, and what one sets is not the next one's.
+    let texts = ["v=1; echo one", "exit 1", "echo ${v-unset}", "false", "echo last >&2"];
+    let seen = host.look(texts.map(|text| Probe::script(text, &[])));
+    let all: Vec<_> = seen
+        .iter()
+        .map(|seen| match seen {
+            Observation::Exec(result) => (result.rc, format!("{}{}", result.stdout.text(), result.stderr.text())),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let wanted = [(0, "one\n"), (1, ""), (0, "unset\n"), (1, ""), (0, "last\n")];
+    assert_eq!(all, wanted.map(|(rc, text)| (rc, text.to_owned())));
 }
 
 fn exec_probe_has_a_time_limit(host: &Backend) {
@@ -984,8 +1016,13 @@ fn a_batch_of_probes_starts_few_processes() {
         }
     };
     let without = last(Vec::new());
-    // One each: stat, stat -L, head, sha256sum.
-    assert_eq!(last(probes) - without, 4);
+    // One each: stat, head, sha256sum.
+    assert_eq!(last(probes) - without, 3);
+    // A script of ours is one more shell, not a program, and all share what brings their words; a command has its limit.
+    let scripts = |count: usize| (0..count).map(|n| Probe::script("echo \"$1\"", &[&n.to_string()]));
+    assert_eq!(last(scripts(5).collect()) - without, 5);
+    let commands = (0..5).map(|n| Probe::exec(["echo", &n.to_string()]));
+    assert_eq!(last(commands.collect()) - without, 10);
     // And with the time limit's own two; the last is the rm of the temporary files.
     assert_eq!(without, 3);
     assert!(last(vec![Probe::Facts]) - without <= FACTS_COST);

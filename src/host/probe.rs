@@ -93,6 +93,16 @@ impl Probe {
             timeout_s: Probe::EXEC_LIMIT_S,
         }
     }
+    /// A script of ours that only reads files, with its `$1`, `$2`...: nothing in it can hang, so no limit, and where
+    /// the host's shell can run it itself it costs no process of its own.
+    pub fn script(text: &str, arguments: &[&str]) -> Probe {
+        let zeroth = (!arguments.is_empty()).then_some("sh");
+        let argv = ["sh", "-c", text].into_iter().chain(zeroth);
+        Probe::Exec {
+            argv: argv.chain(arguments.iter().copied()).map(str::to_owned).collect(),
+            timeout_s: 0,
+        }
+    }
 
     /// The paths in it.
     pub fn paths_mut(&mut self) -> Vec<&mut String> {

@@ -32,7 +32,7 @@ exec grep -HsnE 'ATTR\{(queue/scheduler|queue/read_ahead_kb|bdi/read_ahead_kb)\}
 
 /// The look at block devices, and at the mounts for `path`.
 pub fn probe(path: Option<&str>) -> Probe {
-    Probe::exec(["sh", "-c", LOOK, "sh", path.unwrap_or_default()])
+    Probe::script(LOOK, &[path.unwrap_or_default()])
 }
 
 /// Where the kernel shows an attribute of a disk's queue.

@@ -240,7 +240,7 @@ const PAM_FILES: &str =
     "exec grep -HsnE '^[[:space:]]*[^#[:space:]]' /etc/security/limits.conf /etc/security/limits.d/*.conf /dev/null";
 
 fn pam_probe() -> Probe {
-    Probe::exec(["sh", "-c", PAM_FILES])
+    Probe::script(PAM_FILES, &[])
 }
 
 impl Session {

@@ -99,7 +99,7 @@ impl Look {
             (false, true) => "a",
             (false, false) => "",
         };
-        Probe::exec(["sh", "-c", ACCESS, "sh", &self.path, extra])
+        Probe::script(ACCESS, &[&self.path, extra])
     }
 
     fn hash(&self) -> Option<Probe> {

@@ -15,7 +15,7 @@ const LINES: &str = "exec grep -HsnE '^w' /etc/tmpfiles.d/*.conf /run/tmpfiles.d
 
 /// All `w` lines that are read at boot, as `FILE:LINE:TEXT`.
 pub fn probe() -> Probe {
-    Probe::exec(["sh", "-c", LINES])
+    Probe::script(LINES, &[])
 }
 
 /// Path and value of a `w` line.

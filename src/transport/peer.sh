@@ -118,14 +118,15 @@ last() { bad="$bad${1##*: }$nl"; }
 
 F='%f:%u:%g:%s:%Y:%X:%Z:%i:%d:%h:%U:%G'
 
-# stats -L|-- PATH...: one flag per path (- absent, + there, l a link, ! refused), a line per + and l, a line of words
-# per !, then the links' targets. The root directory comes along as the known answer.
+# stats HOW PATH...: HOW has a letter per path, L to follow a link at its end, - to look at the link itself. Answers a
+# flag per path (- absent, + there, l a link, ! refused), a line per +, a line per l, a line of words per !, then the
+# links' targets. The root directory comes along as the known answer.
 stats() {
-  how=$1
+  hows=$1
   shift
   stats_at_once "$@" || stats_one_by_one "$@"
   say stat "$flags"
-  printf '%s%s' "$lines" "$bad"
+  printf '%s%s%s' "$lines" "$links" "$bad"
   for path; do
     case $flags in
     l*)
@@ -138,39 +139,54 @@ stats() {
 }
 
 stats_at_once() {
-  flags='' bad='' lines='' left=$#
-  while [ "$left" -gt 0 ]; do
-    if [ "$how" = -- ] && [ -L "$1" ]; then
-      flags=${flags}l
-      set -- "$@" "$1"
-    elif [ -e "$1" ]; then
-      flags=$flags+
-      set -- "$@" "$1"
-    elif [ ! -L "$1" ] && gone "$1"; then
-      flags=$flags-
-    else
-      return 1
+  flags='' bad='' lines='' links='' how=$hows
+  for path; do
+    flag=+
+    case $how in -*) if [ -L "$path" ]; then flag=l; fi ;; esac
+    if [ "$flag" = + ] && [ ! -e "$path" ]; then
+      [ ! -L "$path" ] && gone "$path" || return
+      flag=-
     fi
-    shift
-    left=$((left - 1))
+    flags=$flags$flag how=${how#?}
   done
-  [ $# -gt 0 ] || return 0
-  if [ "$how" = -L ]; then set -- -L -c "$F" -- / "$@"; else set -- -c "$F" -- / "$@"; fi
-  lines=$(stat "$@" 2>/dev/null) || return 1
-  case $lines in 4???:*"$nl"*) ;; *) return 1 ;; esac
-  lines=${lines#*"$nl"}$nl
+  case $flags in *+*)
+    lines=$(stat_all + -L "$@") || return
+    case $lines in 4???:*"$nl"*) ;; *) return 1 ;; esac
+    lines=${lines#*"$nl"}$nl
+    ;;
+  esac
+  case $flags in *l*)
+    links=$(stat_all l "" "$@") || return
+    case $links in 4???:*"$nl"*) ;; *) return 1 ;; esac
+    links=${links#*"$nl"}$nl
+    ;;
+  esac
+}
+
+# stat_all FLAG OPTION PATH...: ends the subshell it is called in with a `stat` of the paths that have the flag.
+stat_all() {
+  flag=$1 option=$2 rest=$flags
+  shift 2
+  left=$#
+  while [ "$left" -gt 0 ]; do
+    case $rest in "$flag"*) set -- "$@" "$1" ;; esac
+    shift
+    rest=${rest#?} left=$((left - 1))
+  done
+  exec stat ${option:+"$option"} -c "$F" -- / "$@" 2>/dev/null
 }
 
 stats_one_by_one() {
   case $(stat -c "$F" -- / 2>/dev/null) in 4???:*) ;; *) broken stat ;; esac
-  flags='' bad='' lines=''
+  flags='' bad='' lines='' links='' how=$hows
   for path; do
-    if [ "$how" = -L ]; then line=$(stat -L -c "$F" -- "$path" 2>&1); else line=$(stat -c "$F" -- "$path" 2>&1); fi
+    case $how in L*) line=$(stat -L -c "$F" -- "$path" 2>&1) ;; *) line=$(stat -c "$F" -- "$path" 2>&1) ;; esac
     case $?:$line in
-    0:a*) flags=${flags}l lines=$lines$line$nl ;;
+    0:a*) flags=${flags}l links=$links$line$nl ;;
     0:*) flags=$flags+ lines=$lines$line$nl ;;
     *) if absent "$line"; then flags=$flags-; else flags=$flags! && last "$line"; fi ;;
     esac
+    how=${how#?}
   done
 }
 
@@ -382,12 +398,41 @@ clock() {
   mask=$(umask)
 }
 
-probe_exec() {
+probes=0 told=0 records=''
+
+# probe HOW COMMAND...: one of several looks by commands; `probed` answers for all, with one process for their streams.
+probe() {
+  probes=$((probes + 1))
   uptime_now
   start=$now
-  outer "$@"
+  (surroundings && "$@") </dev/null >|"$T.o$probes" 2>|"$T.e$probes"
+  rc=$?
   uptime_now
-  executed "$start" "$now"
+  if [ -s "$T.o$probes" ] || [ -s "$T.e$probes" ]; then
+    printf '%s%s exec %s + %s %s\n' "$records" "$M" "$rc" "$start" "$now" >|"$T.h$probes"
+    records=''
+  else
+    records="$records$M exec $rc - $start $now$nl"
+  fi
+}
+
+# aloud TEXT ARGUMENT...: runs a script as its own process would, without the process.
+aloud() {
+  script=$1
+  shift
+  eval "$script"
+}
+
+probed() {
+  end=$probes
+  set --
+  while [ "$probes" -gt "$told" ]; do
+    [ ! -e "$T.h$probes" ] || set -- "$T.h$probes" "$T.o$probes" "$T.m" "$T.e$probes" "$T.m" "$@"
+    probes=$((probes - 1))
+  done
+  [ $# -eq 0 ] || head -q -c $((CAP + 1)) -- "$@"
+  printf %s "$records"
+  probes=$end told=$end records=''
 }
 
 # tcp LIMIT HOST PORT, by the first of these that the host has.

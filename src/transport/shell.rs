@@ -27,10 +27,8 @@ pub struct Plan<'a> {
 
 #[derive(Debug, PartialEq)]
 pub enum Unit<'a> {
-    Stat {
-        follow: bool,
-        paths: Vec<&'a str>,
-    },
+    /// Paths, and whether a symlink at their end is followed.
+    Stat(Vec<(&'a str, bool)>),
     Read {
         max: u64,
         paths: Vec<&'a str>,
@@ -40,10 +38,8 @@ pub enum Unit<'a> {
         paths: Vec<&'a str>,
     },
     Glob(&'a str),
-    Exec {
-        argv: &'a [String],
-        timeout_s: u32,
-    },
+    /// Commands and their time limits in seconds, 0 for none.
+    Execs(Vec<(&'a [String], u32)>),
     Facts,
     Tcp {
         host: &'a str,
@@ -154,10 +150,7 @@ impl<'a> Unit<'a> {
             return Unit::Refused { reason, op: false };
         }
         match probe {
-            Probe::Stat { path, follow } => Unit::Stat {
-                follow: *follow,
-                paths: vec![path],
-            },
+            Probe::Stat { path, follow } => Unit::Stat(vec![(path, *follow)]),
             Probe::Read { path, max } => Unit::Read {
                 max: *max,
                 paths: vec![path],
@@ -173,10 +166,7 @@ impl<'a> Unit<'a> {
                 },
             },
             Probe::Glob { pattern } => Unit::Glob(pattern),
-            Probe::Exec { argv, timeout_s } => Unit::Exec {
-                argv,
-                timeout_s: *timeout_s,
-            },
+            Probe::Exec { argv, timeout_s } => Unit::Execs(vec![(argv, *timeout_s)]),
             Probe::Facts => Unit::Facts,
             Probe::Tcp { host, port, timeout_s } => Unit::Tcp {
                 host,
@@ -188,22 +178,30 @@ impl<'a> Unit<'a> {
 
     /// Joins a unit of one item to this one; the item's place in it, or `None` if it must stand alone.
     fn take_in(&mut self, other: &Unit<'a>) -> Option<usize> {
-        let (mine, theirs) = match (&mut *self, other) {
-            (Unit::Stat { follow, paths }, Unit::Stat { follow: f, paths: p }) if follow == f => (paths, p),
-            (Unit::Read { max, paths }, Unit::Read { max: m, paths: p }) if max == m => (paths, p),
-            (Unit::Hash { algorithm, paths }, Unit::Hash { algorithm: a, paths: p }) if algorithm == a => (paths, p),
-            (same, other) => return (*same == *other).then_some(0),
-        };
-        let path = theirs.first()?;
-        if let Some(item) = mine.iter().position(|known| known == path) {
-            return Some(item);
+        match (&mut *self, other) {
+            (Unit::Stat(mine), Unit::Stat(theirs)) => join(mine, theirs, |(path, _)| path.len()),
+            (Unit::Read { max, paths }, Unit::Read { max: m, paths: p }) if max == m => join(paths, p, |p| p.len()),
+            (Unit::Hash { algorithm, paths }, Unit::Hash { algorithm: a, paths: p }) if algorithm == a => {
+                join(paths, p, |path| path.len())
+            }
+            // Each command is a line of its own.
+            (Unit::Execs(mine), Unit::Execs(theirs)) => join(mine, theirs, |_| 0),
+            (same, other) => (*same == *other).then_some(0),
         }
-        let size: usize = mine.iter().map(|known| known.len() + 48).sum();
-        (size + path.len() < UNIT_BYTES).then(|| {
-            mine.push(path);
-            mine.len() - 1
-        })
     }
+}
+
+/// Where the only item of `theirs` is in `mine`, put there if there is room; `size` is that of its words.
+fn join<T: Copy + PartialEq>(mine: &mut Vec<T>, theirs: &[T], size: impl Fn(&T) -> usize) -> Option<usize> {
+    let new = theirs.first()?;
+    if let Some(item) = mine.iter().position(|known| known == new) {
+        return Some(item);
+    }
+    let used: usize = mine.iter().map(|known| size(known) + 48).sum();
+    (used + size(new) < UNIT_BYTES).then(|| {
+        mine.push(*new);
+        mine.len() - 1
+    })
 }
 
 /// Every string of a probe that goes into the script, the one it cannot do without first.
@@ -287,7 +285,7 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
             "read" => has(|unit| matches!(unit, Unit::Read { .. })),
             "hash" => has(|unit| matches!(unit, Unit::Hash { .. })),
             "glob" => has(|unit| matches!(unit, Unit::Glob(_))),
-            "exec" => ops || plan.units.iter().any(Unit::limits_time),
+            "exec" => ops || plan.units.iter().any(Unit::runs),
             _ => true,
         };
         if wanted {
@@ -340,15 +338,20 @@ fn sections(source: &str) -> impl Iterator<Item = (&str, &str)> {
 impl Unit<'_> {
     fn uses_files(&self) -> bool {
         match self {
-            Unit::Read { .. } | Unit::Exec { .. } | Unit::Facts | Unit::Tcp { .. } => true,
+            Unit::Read { .. } | Unit::Execs(_) | Unit::Facts | Unit::Tcp { .. } => true,
             Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Put { .. } | Op::Write { validate: Some(_), .. }),
             _ => false,
         }
     }
 
+    fn runs(&self) -> bool {
+        matches!(self, Unit::Execs(_)) || self.limits_time()
+    }
+
     fn limits_time(&self) -> bool {
         match self {
-            Unit::Exec { .. } | Unit::Facts | Unit::Tcp { .. } => true,
+            Unit::Execs(commands) => commands.iter().any(|(_, limit)| *limit > 0),
+            Unit::Facts | Unit::Tcp { .. } => true,
             Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Write { validate: Some(_), .. }),
             _ => false,
         }
@@ -369,9 +372,9 @@ fn needs(plan: &Plan) -> Vec<&'static str> {
         .iter()
         .flat_map(|unit| -> &[&str] {
             match unit {
-                Unit::Stat { .. } => &["stat", "readlink"],
+                Unit::Stat(_) => &["stat", "readlink"],
                 Unit::Read { .. } => &["head", "cat", "rm"],
-                Unit::Exec { .. } | Unit::Tcp { .. } => &["timeout", "head", "rm"],
+                Unit::Execs(_) | Unit::Tcp { .. } => &["timeout", "head", "rm"],
                 Unit::Facts => &["timeout", "head", "stat", "date", "rm"],
                 Unit::Op(Op::Exec(_)) => &["timeout", "head", "rm", "date", "base64"],
                 Unit::Op(Op::Write { .. } | Op::Copy { .. }) => &[
@@ -460,9 +463,12 @@ impl Script<'_> {
     /// Whether the script goes on after it.
     fn unit(&mut self, unit: &Unit, limit: u32) -> bool {
         match unit {
-            Unit::Stat { follow, paths } => {
-                let follow = if *follow { "-L" } else { "--" };
-                self.call("stats", [follow].iter().chain(paths));
+            Unit::Stat(paths) => {
+                let how: String = paths
+                    .iter()
+                    .map(|(_, follow)| if *follow { 'L' } else { '-' })
+                    .collect();
+                self.call("stats", [&*how].into_iter().chain(paths.iter().map(|(path, _)| *path)));
             }
             Unit::Read { max, paths } => {
                 // The limit is also the separator's.
@@ -480,7 +486,24 @@ impl Script<'_> {
                 self.text.extend_from_slice(&glob_word(pattern));
                 self.text.push(b'\n');
             }
-            Unit::Exec { argv, timeout_s } => self.call("probe_exec", command(&timeout_s.to_string(), argv)),
+            Unit::Execs(commands) => {
+                for (argv, limit) in commands {
+                    match argv {
+                        // A look of ours that cannot hang: this shell does it itself. The word after it is its $0.
+                        [sh, c, text, args @ ..] if *limit == 0 && sh == "sh" && c == "-c" => {
+                            let args = args.iter().skip(1).map(String::as_str);
+                            self.call("probe", ["aloud", text].into_iter().chain(args));
+                        }
+                        argv => self.call(
+                            "probe",
+                            ["run", &limit.to_string()]
+                                .into_iter()
+                                .chain(argv.iter().map(String::as_str)),
+                        ),
+                    }
+                }
+                self.line("probed");
+            }
             Unit::Facts => self.line("facts"),
             Unit::Tcp { host, port, timeout_s } => {
                 self.call("tcp", [&timeout_s.max(&1).to_string(), *host, &port.to_string()]);
@@ -563,10 +586,6 @@ impl Script<'_> {
         words.extend(exec.argv.iter().cloned());
         self.op("op_exec", words, exec.stdin.as_ref().map(|content| content.as_bytes()));
     }
-}
-
-fn command<'a>(limit: &'a str, argv: &'a [String]) -> impl Iterator<Item = &'a str> {
-    std::iter::once(limit).chain(argv.iter().map(String::as_str))
 }
 
 fn yes(flag: bool) -> &'static str {

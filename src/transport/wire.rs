@@ -64,7 +64,9 @@ pub fn decode(request: &Request, marker: &str, answer: &[u8]) -> Result<Vec<Repl
 
 fn not_run(unit: &Unit) -> Vec<Reply> {
     let count = match unit {
-        Unit::Stat { paths, .. } | Unit::Read { paths, .. } | Unit::Hash { paths, .. } => paths.len(),
+        Unit::Stat(paths) => paths.len(),
+        Unit::Read { paths, .. } | Unit::Hash { paths, .. } => paths.len(),
+        Unit::Execs(commands) => commands.len(),
         _ => 1,
     };
     let reply = match unit {
@@ -195,14 +197,13 @@ impl<'a> Wire<'a> {
 
     fn unit(&mut self, unit: &Unit, limit: Option<u32>) -> Result<Vec<Reply>, CallError> {
         let one = match unit {
-            Unit::Stat { paths, .. } => return self.stats(paths.len()),
+            Unit::Stat(paths) => return self.stats(paths.len()),
             Unit::Read { max, paths } => return self.reads(*max, paths.len()),
             Unit::Hash { paths, .. } => return self.hashes(paths.len()),
-            Unit::Glob(_) => self.glob()?,
-            Unit::Exec { timeout_s, .. } => {
-                let words = self.expect("exec")?;
-                Reply::Seen(Observation::Exec(self.executed(words, Some(*timeout_s))?))
+            Unit::Execs(commands) => {
+                return commands.iter().map(|(_, limit)| self.probed(*limit)).collect();
             }
+            Unit::Glob(_) => self.glob()?,
             Unit::Facts => self.facts()?,
             Unit::Tcp { .. } => match self.expect("tcp")? {
                 "0" => Reply::Seen(Observation::Text(Some("open".to_owned()))),
@@ -229,9 +230,11 @@ impl<'a> Wire<'a> {
         let flags = self.flags("stat", count)?;
         let mut replies = vec![Reply::Seen(Observation::Stat(None)); count];
         let mut found = BTreeMap::new();
-        for (at, _) in flags.iter().enumerate().filter(|(_, f)| matches!(f, b'+' | b'l')) {
-            let line = self.line()?;
-            found.insert(at, stat(line).ok_or_else(|| lost("a `stat` line is not as asked for"))?);
+        for flag in [b'+', b'l'] {
+            for (at, _) in flags.iter().enumerate().filter(|(_, f)| **f == flag) {
+                let line = self.line()?;
+                found.insert(at, stat(line).ok_or_else(|| lost("a `stat` line is not as asked for"))?);
+            }
         }
         for (at, _) in flags.iter().enumerate().filter(|(_, f)| **f == b'!') {
             replies[at] = seen_failure(self.line()?);
@@ -341,6 +344,11 @@ impl<'a> Wire<'a> {
             }
         }
         Ok(Reply::Seen(Observation::Facts(facts::parse(&facts::Parts(parts)))))
+    }
+
+    fn probed(&mut self, limit: u32) -> Result<Reply, CallError> {
+        let words = self.expect("exec")?;
+        Ok(Reply::Seen(Observation::Exec(self.executed(words, Some(limit))?)))
     }
 
     fn op(&mut self, op: &Op, limit: Option<u32>) -> Result<Reply, CallError> {

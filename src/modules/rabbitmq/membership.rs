@@ -11,7 +11,7 @@ for file in */cluster_nodes.config; do [ -r "$file" ] && echo "node ${file%/*}" 
 exit 0"#;
 
 pub fn probe() -> Probe {
-    Probe::exec(["sh", "-c", SCRIPT])
+    Probe::script(SCRIPT, &[])
 }
 
 /// The cluster, if it is one and its members are known without doubt.

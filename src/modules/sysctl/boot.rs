@@ -28,7 +28,7 @@ echo
 exec grep -HsnE '^[[:space:]]*[^#;[:space:]]' "$@" /dev/null"#;
 
 pub fn boot_probe() -> Probe {
-    Probe::exec(["sh", "-c", BOOT])
+    Probe::script(BOOT, &[])
 }
 
 /// A line that says something: number from 0, path or pattern, value (`None`: a bare `-key`).
