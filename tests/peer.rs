@@ -15,7 +15,7 @@ mod backend;
 mod sshd;
 
 use backend::{Backend, Scratch};
-use rmqplay::host::{Content, Exec, FileKind, Guard, Observation, Op, Probe, Status};
+use rmqplay::host::{Content, Exec, FileKind, Guard, Hidden, Observation, Op, Probe, Status};
 use rmqplay::transport::{CallErrorKind, Reply, Request, Step};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
@@ -49,6 +49,7 @@ conformance! {
     glob_takes_all_else_literally
     exec_tells_streams_and_status
     exec_probe_has_a_time_limit
+    exec_probe_reads_what_it_is_given
     scripts_are_as_processes_of_their_own
     tcp_open_and_closed
     equal_probes_answer_alike
@@ -356,12 +357,51 @@ fn scripts_are_as_processes_of_their_own(host: &Backend) {
 fn exec_probe_has_a_time_limit(host: &Backend) {
     let probe = Probe::Exec {
         argv: ["sh", "-c", "echo begun; sleep 1000"].map(String::from).to_vec(),
+        stdin: None,
         timeout_s: 1,
     };
     match &host.look([probe])[0] {
         Observation::Exec(result) => assert_eq!((result.rc, result.stdout.text().as_ref()), (124, "begun\n")),
         other => panic!("{other:?}"),
     }
+}
+
+fn exec_probe_reads_what_it_is_given(host: &Backend) {
+    let given = |argv: &[&str], stdin: &[u8], timeout_s: u32| Probe::Exec {
+        argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+        stdin: Some(Hidden(Content::from(stdin))),
+        timeout_s,
+    };
+    // More than a pipe holds, and not text.
+    let large: Vec<u8> = (0..100_000u32).map(|n| (n * n / 7) as u8).collect();
+    let probes = [
+        given(&["cat"], &large, 5),
+        given(
+            &["sh", "-c", "read -r one; echo \"$1 $one\"; exit 3", "sh", "said"],
+            b"a b $(id)\nrest\n",
+            0,
+        ),
+        given(&["cat"], b"", 5),
+        Probe::exec(["cat"]),
+        given(&["sh", "-c", "echo begun; sleep 1000"], b"never read", 1),
+    ];
+    let seen: Vec<(i32, Vec<u8>)> = host
+        .look(probes)
+        .iter()
+        .map(|seen| match seen {
+            Observation::Exec(result) => (result.rc, result.stdout.as_bytes().to_vec()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let said = |rc: i32, text: &[u8]| (rc, text.to_vec());
+    let wanted = [
+        said(0, &large),
+        said(3, b"said a b $(id)\n"),
+        said(0, b""),
+        said(0, b""),
+        said(124, b"begun\n"),
+    ];
+    assert_eq!(seen, wanted);
 }
 
 fn tcp_open_and_closed(host: &Backend) {

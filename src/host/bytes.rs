@@ -45,6 +45,16 @@ impl std::fmt::Debug for Content {
     }
 }
 
+/// Bytes that are never shown, such as a login: `Debug` hides them, nothing serialises them.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hidden(pub Content);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("«hidden»")
+    }
+}
+
 impl<T: AsRef<[u8]>> From<T> for Content {
     fn from(bytes: T) -> Self {
         Content(bytes.as_ref().into())

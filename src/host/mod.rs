@@ -10,7 +10,7 @@ pub mod facts;
 mod op;
 mod probe;
 
-pub use bytes::Content;
+pub use bytes::{Content, Hidden};
 pub use change::{Delta, Facet, Layer, Undo};
 pub use op::{Effect, Exec, Guard, Op, Outcome, Status, kernel_file};
 pub use probe::{ExecResult, FileKind, Observation, Probe, Scope, Stat};

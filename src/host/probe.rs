@@ -1,6 +1,6 @@
 //! What can be looked at on a host, and what is seen.
 
-use super::bytes::Content;
+use super::bytes::{Content, Hidden};
 use serde::{Deserialize, Serialize};
 
 /// A look at a host that changes nothing. Equal probes in a batch are made once.
@@ -26,6 +26,9 @@ pub enum Probe {
     /// → [`Observation::Exec`] of a command that only reads.
     Exec {
         argv: Vec<String>,
+        /// What it reads; `None`: nothing. The place for a login: arguments are seen by everybody on the host.
+        #[serde(skip)]
+        stdin: Option<Hidden>,
         #[serde(default = "exec_limit")]
         timeout_s: u32,
     },
@@ -90,6 +93,7 @@ impl Probe {
     pub fn exec<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Probe {
         Probe::Exec {
             argv: argv.into_iter().map(Into::into).collect(),
+            stdin: None,
             timeout_s: Probe::EXEC_LIMIT_S,
         }
     }
@@ -100,6 +104,7 @@ impl Probe {
         let argv = ["sh", "-c", text].into_iter().chain(zeroth);
         Probe::Exec {
             argv: argv.chain(arguments.iter().copied()).map(str::to_owned).collect(),
+            stdin: None,
             timeout_s: 0,
         }
     }

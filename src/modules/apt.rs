@@ -446,6 +446,7 @@ impl Apt {
         let argv = ["apt-get", "-s"].into_iter().chain(self.options_for(verb));
         Probe::Exec {
             argv: argv.chain(verb.iter().copied()).map(str::to_owned).collect(),
+            stdin: None,
             timeout_s: 120,
         }
     }

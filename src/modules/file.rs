@@ -708,6 +708,7 @@ impl File {
             );
             Probe::Exec {
                 argv: ["sh", "-c", &script, "sh", &self.path].map(str::to_owned).to_vec(),
+                stdin: None,
                 timeout_s: 120,
             }
         };

@@ -45,7 +45,7 @@ tools.",
     ahead: no_guess,
 };
 
-fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let arguments = canonical(&Value::Object(args.dict("arguments").cloned().unwrap_or_default())).to_string();
     let vhost = args.need("vhost")?.to_owned();
     let source = args.need("name")?.to_owned();
@@ -70,6 +70,7 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let absent = args.str("state") == Some("absent");
     Objects::action(
         args,
+        context,
         Box::new(move |all, look| {
             let key = words.each_ref().map(String::as_str);
             if absent {
@@ -91,7 +92,7 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
 /// What is to be bound must be there; what exports do not list costs a look.
 fn need(all: &Definitions, look: &Look<'_, '_>, kind: Kind, vhost: &str, name: &str) -> Result<(), Stop> {
     let listed = all.has(kind, &[vhost, name]) || kind == Kind::Exchange && name.starts_with("amq.");
-    if listed || look.listed(kind, vhost, name)?.0.is_some() {
+    if listed || look.declared(kind, vhost, name)?.0.is_some() {
         return Ok(());
     }
     let what = if kind == Kind::Queue { "queue" } else { "exchange" };

@@ -51,6 +51,7 @@ pub fn limit(args: &Args) -> Result<u32, ArgError> {
 pub fn probe(tool: &str, arguments: &[&str]) -> Probe {
     Probe::Exec {
         argv: cli::command(tool, ["-q"].iter().chain(arguments).copied()),
+        stdin: None,
         timeout_s: LOOK_LIMIT_S,
     }
 }

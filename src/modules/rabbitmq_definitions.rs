@@ -73,6 +73,13 @@ fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
         }
     };
     let mut wanted = Definitions::from_map(&map).map_err(|e| ArgError::new(arg, e))?;
+    if let Some((key, _)) = wanted.of(Kind::Vhost).find(|(_, vhost)| vhost.contains_key("tracing")) {
+        let error = ArgError::new(
+            arg,
+            format!("`tracing` of vhost `{}` is not a matter of definitions", key[0]),
+        );
+        return Err(error.help("`rabbitmq_vhost` sees about it, on each node"));
+    }
     let passwords = take_passwords(&mut wanted);
     let salts: BTreeMap<String, [u8; 4]> = passwords
         .iter()
@@ -84,6 +91,7 @@ fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
     let report = Report::new().with("purge", purge.as_str());
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             purge_rest(all, &wanted, &kinds, &purge);
             for (kind, key, properties) in wanted.all() {
@@ -174,11 +182,13 @@ fn purge_rest(all: &mut Definitions, wanted: &Definitions, kinds: &[Kind], purge
     }
     let rest: Vec<(Kind, Key)> = all
         .all()
-        .filter(|(kind, key, _)| {
+        .filter(|(kind, key, properties)| {
             let words: Vec<&str> = key.iter().map(String::as_str).collect();
             let covered = match kind {
                 Kind::User | Kind::Vhost => purge == "all",
                 Kind::GlobalParameter => purge == "all" && !OWN.contains(&words[0]),
+                // Exports do not list them, so that nobody has them in a set.
+                Kind::Exchange if properties.get("internal") == Some(&json!(true)) => false,
                 _ => purge == "all" || wanted.has(Kind::Vhost, &[words[0]]),
             };
             covered && kinds.contains(kind) && !wanted.has(*kind, &words)

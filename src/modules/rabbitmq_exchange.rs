@@ -46,7 +46,7 @@ export does not list, costs a second look.",
     ahead: no_guess,
 };
 
-fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let name = args.need("name")?;
     if name.is_empty() || name.starts_with("amq.") {
         return Err(ArgError::new(
@@ -62,5 +62,5 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
         ("internal".to_owned(), json!(args.bool("internal"))),
         ("arguments".to_owned(), Value::Object(arguments)),
     ]);
-    super::rabbitmq_queue::declared(args, Kind::Exchange, wanted)
+    super::rabbitmq_queue::declared(args, context, Kind::Exchange, wanted)
 }

@@ -60,7 +60,7 @@ fn limits(args: &Args, names: [&str; 2]) -> Properties {
     set.map(|(name, limit)| (name, json!(limit))).collect()
 }
 
-fn prepare_user(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare_user(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let user = args.need("user")?.to_owned();
     let report = Report::new()
         .with("user", user.as_str())
@@ -68,6 +68,7 @@ fn prepare_user(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgErro
     let wanted = Value::Object(limits(args, ["max_connections", "max_channels"]));
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             let none = wanted == json!({});
             // A user who does not exist has no limits.
@@ -84,7 +85,7 @@ fn prepare_user(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgErro
     )
 }
 
-fn prepare_vhost(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare_vhost(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let vhost = args.need("vhost")?.to_owned();
     let report = Report::new()
         .with("vhost", vhost.as_str())
@@ -92,6 +93,7 @@ fn prepare_vhost(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
     let wanted = limits(args, ["max_connections", "max_queues"]);
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             let now = all.get(Kind::VhostLimits, &[&vhost]);
             if !wanted.is_empty() {

@@ -74,7 +74,7 @@ pub static GLOBAL: ModuleSpec = ModuleSpec {
     ahead: no_guess,
 };
 
-fn prepare_parameter(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare_parameter(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let words = ["vhost", "component", "name"].map(|name| args.need(name).map(str::to_owned));
     let [vhost, component, name] = words;
     let (vhost, component, name) = (vhost?, component?, name?);
@@ -97,6 +97,7 @@ fn prepare_parameter(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, Ar
     let wanted = wanted(args)?;
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             let key = [vhost.as_str(), component.as_str(), name.as_str()];
             match &wanted {
@@ -111,7 +112,7 @@ fn prepare_parameter(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, Ar
     )
 }
 
-fn prepare_global(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare_global(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let name = args.need("name")?.to_owned();
     let wanted = wanted(args)?;
     let mut report = Report::new()
@@ -122,6 +123,7 @@ fn prepare_global(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgEr
     }
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             match &wanted {
                 None => all.remove(Kind::GlobalParameter, &[&name]),

@@ -68,15 +68,15 @@ pub static TOPIC: ModuleSpec = ModuleSpec {
     ahead: no_guess,
 };
 
-fn prepare_permissions(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
-    prepare(args, Kind::Permission)
+fn prepare_permissions(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+    prepare(args, context, Kind::Permission)
 }
 
-fn prepare_topic(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
-    prepare(args, Kind::TopicPermission)
+fn prepare_topic(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+    prepare(args, context, Kind::TopicPermission)
 }
 
-fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
+fn prepare(args: &Args, context: &dyn Prepare, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
     let key = kind
         .keys()
         .iter()
@@ -100,6 +100,7 @@ fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
         .collect();
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             let words: Vec<&str> = key.iter().map(String::as_str).collect();
             if absent {

@@ -97,15 +97,15 @@ pub static OPERATOR_POLICY: ModuleSpec = ModuleSpec {
     ahead: no_guess,
 };
 
-fn prepare_policy(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
-    prepare(args, Kind::Policy)
+fn prepare_policy(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+    prepare(args, context, Kind::Policy)
 }
 
-fn prepare_operator(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
-    prepare(args, Kind::OperatorPolicy)
+fn prepare_operator(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+    prepare(args, context, Kind::OperatorPolicy)
 }
 
-fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
+fn prepare(args: &Args, context: &dyn Prepare, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
     let (name, vhost) = (args.need("name")?.to_owned(), args.need("vhost")?.to_owned());
     let report = Report::new()
         .with("name", name.as_str())
@@ -113,6 +113,7 @@ fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
     if args.str("state") == Some("absent") {
         return Objects::action(
             args,
+            context,
             Box::new(move |all, _| {
                 all.remove(kind, &[&vhost, &name]);
                 Ok(report.clone())
@@ -133,6 +134,7 @@ fn prepare(args: &Args, kind: Kind) -> Result<Box<dyn Action>, ArgError> {
     ]);
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             need_vhost(all, &vhost)?;
             all.set(kind, &[&vhost, &name], wanted.clone());

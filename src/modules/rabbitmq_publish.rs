@@ -166,19 +166,11 @@ fn from_url(url: &str, args: &Args) -> Result<Value, ArgError> {
     }))
 }
 
-/// Percent-decoded; `None` where that is no UTF-8 or no hexadecimal number follows a `%`.
+/// Percent-decoded, with a `%` that no hexadecimal number follows as it is, as Python's `unquote`; `None` where that is no
+/// UTF-8.
 fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok()
+    let text = percent_encoding::percent_decode_str(text).decode_utf8();
+    text.ok().map(Into::into)
 }
 
 impl Action for Publish {
@@ -238,7 +230,7 @@ mod tests {
     #[test]
     fn urls_are_decoded() {
         assert_eq!(decoded("a%2Fb%C3%A9").as_deref(), Some("a/bé"));
-        assert_eq!(decoded("100%"), None);
+        assert_eq!(decoded("100%").as_deref(), Some("100%"));
         assert_eq!(decoded("%ff"), None);
     }
 }

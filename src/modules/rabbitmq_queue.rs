@@ -58,7 +58,7 @@ const NAMED: [(&str, &str); 6] = [
     ("dead_letter_routing_key", "x-dead-letter-routing-key"),
 ];
 
-fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let mut arguments = args.dict("arguments").cloned().unwrap_or_default();
     for (name, argument) in NAMED {
         if let Some(value) = args.raw(name) {
@@ -70,11 +70,16 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
         ("auto_delete".to_owned(), json!(args.bool("auto_delete"))),
         ("arguments".to_owned(), Value::Object(arguments)),
     ]);
-    declared(args, Kind::Queue, wanted)
+    declared(args, context, Kind::Queue, wanted)
 }
 
 /// The action for what is declared once, a queue or an exchange.
-pub fn declared(args: &Args, kind: Kind, wanted: Properties) -> Result<Box<dyn Action>, ArgError> {
+pub fn declared(
+    args: &Args,
+    context: &dyn Prepare,
+    kind: Kind,
+    wanted: Properties,
+) -> Result<Box<dyn Action>, ArgError> {
     let (name, vhost) = (args.need("name")?.to_owned(), args.need("vhost")?.to_owned());
     let report = Report::new()
         .with("name", name.as_str())
@@ -87,16 +92,14 @@ pub fn declared(args: &Args, kind: Kind, wanted: Properties) -> Result<Box<dyn A
         if all.has(kind, &[&key, &unlisted]) || !all.has(Kind::Vhost, &[&key]) {
             return Ok(None);
         }
-        let (row, probe) = look.listed(kind, &key, &unlisted)?;
-        let Some(mut row) = row else { return Ok(None) };
-        row.shift_remove("messages");
-        row.shift_remove("consumers");
+        let (row, probe) = look.declared(kind, &key, &unlisted)?;
+        let Some(row) = row else { return Ok(None) };
         all.put(kind, vec![key.clone(), unlisted.clone()], row);
         Ok(Some(probe))
     };
-    Objects::completed(
+    let objects = Objects::new(
         args,
-        Box::new(complete),
+        context,
         Box::new(move |all, look| {
             let words = [vhost.as_str(), name.as_str()];
             if absent {
@@ -116,7 +119,8 @@ pub fn declared(args: &Args, kind: Kind, wanted: Properties) -> Result<Box<dyn A
             all.put(kind, words.map(str::to_owned).to_vec(), wanted.clone());
             Ok(report.clone())
         }),
-    )
+    )?;
+    Ok(Box::new(objects.completed(Box::new(complete))))
 }
 
 /// What was declared otherwise: property, what it is, what is wanted.
@@ -159,18 +163,8 @@ fn at_stake(kind: Kind, vhost: &str, name: &str, other: &[String], look: &Look<'
     let what = if kind == Kind::Queue { "queue" } else { "exchange" };
     let stake = match kind {
         Kind::Queue => {
-            let (row, _) = look.listed(kind, vhost, name)?;
-            let count = |column: &str| {
-                row.as_ref()
-                    .and_then(|r| r.get(column))
-                    .and_then(Value::as_u64)
-                    .unwrap_or(0)
-            };
-            format!(
-                "with its {} messages, which {} consumers read",
-                count("messages"),
-                count("consumers")
-            )
+            let [messages, consumers] = look.load(vhost, name)?;
+            format!("with its {messages} messages, which {consumers} consumers read")
         }
         _ => "with its bindings, which are made anew".to_owned(),
     };

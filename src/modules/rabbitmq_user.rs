@@ -18,8 +18,10 @@ As with community.rabbitmq: without `tags` the user has none; `permissions` list
 it, `configure_priv`, `write_priv` and `read_priv` are set for `vhost` (`^$`, nothing, where not given).
 
 Unlike it: dry run and differences; `topic_permissions` not given leaves them alone; a virtual host `/` that does not exist is no error \
-where none was asked for; an empty password means that none is set; `force` is refused, as it deletes the user for a moment: \
-`update_password: always` does what it is used for.",
+where none was asked for; an empty password means that none is set.
+
+A trap, as with community.rabbitmq: `force` deletes the user and makes it anew, each time: connections are closed, limits and all \
+permissions that are not written are gone. `update_password: always` does what it is mostly used for.",
     args: args![
         ArgSpec::new("user", ArgKind::Str, "Name.").required().aliases(&["username", "name"]),
         ArgSpec::new("password", ArgKind::Str, "Password; without one a new user cannot log in with one.").secret(),
@@ -33,7 +35,7 @@ where none was asked for; an empty password means that none is set; `force` is r
         ArgSpec::new("configure_priv", ArgKind::Str, "Pattern of what it may declare in `vhost`.").default("^$"),
         ArgSpec::new("write_priv", ArgKind::Str, "Pattern of what it may publish to.").default("^$"),
         ArgSpec::new("read_priv", ArgKind::Str, "Pattern of what it may consume from.").default("^$"),
-        ArgSpec::new("force", ArgKind::Bool, "Not supported: see above.").default("false"),
+        ArgSpec::new("force", ArgKind::Bool, "Delete an existing user and make it anew, each time.").default("false"),
         STATE,
     ],
     free_form: None,
@@ -60,19 +62,13 @@ where none was asked for; an empty password means that none is set; `force` is r
 
 fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let user = args.need("user")?.to_owned();
-    if args.bool("force") {
-        return Err(ArgError::new(
-            "force",
-            "not supported: `force` deletes the user and makes it anew each time",
-        )
-        .help("`update_password: always` sets a password that is not the wanted one"));
-    }
     let report = Report::new()
         .with("user", user.as_str())
         .with("state", args.need("state")?);
     if args.str("state") == Some("absent") {
         return Objects::action(
             args,
+            context,
             Box::new(move |all, _| {
                 all.remove(Kind::User, &[&user]);
                 Ok(report.clone())
@@ -100,8 +96,10 @@ fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
         .transpose()?;
     let asked =
         args.given("vhost") || args.given("configure_priv") || args.given("write_priv") || args.given("read_priv");
-    Objects::action(
+    let (force, name) = (args.bool("force"), user.clone());
+    let objects = Objects::new(
         args,
+        context,
         Box::new(move |all, _| {
             let mut wanted = Properties::from_iter([("tags".to_owned(), json!(tags))]);
             match (all.get(Kind::User, &[&user]), &password) {
@@ -153,7 +151,8 @@ fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgErr
             }
             Ok(report.clone())
         }),
-    )
+    )?;
+    Ok(Box::new(if force { objects.anew(&name) } else { objects }))
 }
 
 fn login(algorithm: Algorithm, hash: String) -> [(String, Value); 2] {

@@ -4,9 +4,10 @@ use super::rabbitmq::{Look, Objects, STATE, args, need_vhost};
 use super::{
     Action, ArgError, ArgKind, ArgSpec, Args, Failure, Kind as ModuleKind, ModuleSpec, Prepare, Report, Stop, no_guess,
 };
+use crate::host::Probe;
 use crate::rabbitmq::Version;
 use crate::rabbitmq::definitions::{Definitions, Kind, Properties};
-use serde_json::{Value, json};
+use serde_json::json;
 
 const DESCRIPTION: ArgSpec = ArgSpec::new("description", ArgKind::Str, "What it is for; not given: left alone.");
 const TAGS: ArgSpec = ArgSpec::new("tags", ArgKind::List, "Its tags, all there are; not given: left alone.");
@@ -24,14 +25,14 @@ pub static VHOST: ModuleSpec = ModuleSpec {
     description: "\
 Creates and deletes virtual hosts. Deleting one deletes all that is in it; the difference lists it.
 
-Unlike community.rabbitmq's: description, tags and default queue type; `tracing` is only seen about where given (it costs a look \
-of its own), and never switched.",
+Unlike community.rabbitmq's: description, tags and default queue type; `tracing` is only seen about where given. It costs a look \
+of its own, and as each node of a cluster traces for itself, such a task acts on every node; a node that restarts traces no more.",
     args: args![
         ArgSpec::new("name", ArgKind::Str, "Name.").required().aliases(&["vhost"]),
         DESCRIPTION,
         TAGS,
         QUEUE_TYPE,
-        ArgSpec::new("tracing", ArgKind::Bool, "Whether messages are traced; not given: left alone.").aliases(&["trace"]),
+        ArgSpec::new("tracing", ArgKind::Bool, "Whether this node traces messages; not given: left alone.").aliases(&["trace"]),
         STATE,
     ],
     free_form: None,
@@ -124,7 +125,7 @@ fn update(all: &mut Definitions, name: &str, wanted: &Properties) -> Result<(), 
     Ok(())
 }
 
-fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn prepare(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let name = args.need("name")?.to_owned();
     let report = Report::new()
         .with("name", name.as_str())
@@ -132,6 +133,7 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     if args.str("state") == Some("absent") {
         return Objects::action(
             args,
+            context,
             Box::new(move |all, _| {
                 all.remove(Kind::Vhost, &[&name]);
                 Ok(report.clone())
@@ -140,40 +142,47 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     }
     let wanted = metadata(args);
     let tracing = args.opt_bool("tracing");
-    Objects::action(
+    let traced = name.clone();
+    let objects = Objects::new(
         args,
-        Box::new(move |all, look| {
+        context,
+        Box::new(move |all, _| {
             update(all, &name, &wanted)?;
             if let Some(on) = tracing {
-                trace(look, &name, on)?;
+                all.set(Kind::Vhost, &[&name], tracing_is(on));
             }
             Ok(report.clone())
         }),
-    )
+    )?;
+    Ok(match tracing {
+        Some(_) => Box::new(
+            objects
+                .of_each_node()
+                .completed(Box::new(move |all, look| trace(all, look, &traced))),
+        ),
+        None => Box::new(objects),
+    })
 }
 
-/// Exports do not tell of tracing: it is looked at, and left to the operator to change.
-fn trace(look: &Look<'_, '_>, name: &str, on: bool) -> Result<(), Stop> {
-    let rows = look.rows(&["list_vhosts", "name", "tracing"])?;
-    let row = rows
-        .iter()
-        .find(|row| row.get("name").and_then(Value::as_str) == Some(name));
-    let now = row
-        .and_then(|row| row.get("tracing"))
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    if now == on {
-        return Ok(());
+/// Exports do not tell of tracing.
+fn trace(all: &mut Definitions, look: &Look<'_, '_>, name: &str) -> Result<Option<Probe>, Stop> {
+    match all.get(Kind::Vhost, &[name]) {
+        // One that is not there, or that a task before this one makes.
+        None => Ok(None),
+        Some(vhost) if vhost.contains_key("tracing") => Ok(None),
+        Some(_) => {
+            let (on, probe) = look.traces(name)?;
+            all.set(Kind::Vhost, &[name], tracing_is(on));
+            Ok(Some(probe))
+        }
     }
-    let verb = if on { "trace_on" } else { "trace_off" };
-    Err(
-        Failure::new("not supported yet: switching `tracing`, which is not as wanted")
-            .help(format!("`rabbitmqctl {verb} -p {name}` does it"))
-            .into(),
-    )
 }
 
-fn prepare_metadata(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
+fn tracing_is(on: bool) -> Properties {
+    Properties::from_iter([("tracing".to_owned(), json!(on))])
+}
+
+fn prepare_metadata(args: &Args, context: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let name = args.need("vhost")?.to_owned();
     let wanted = metadata(args);
     if wanted.is_empty() {
@@ -183,6 +192,7 @@ fn prepare_metadata(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, Arg
     let report = Report::new().with("vhost", name.as_str());
     Objects::action(
         args,
+        context,
         Box::new(move |all, _| {
             need_vhost(all, &name)?;
             update(all, &name, &wanted)?;

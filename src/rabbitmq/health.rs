@@ -56,6 +56,7 @@ fn script(text: &str, name: &str) -> Vec<String> {
 pub fn view() -> Probe {
     Probe::Exec {
         argv: script(VIEW, "rabbitmq-view"),
+        stdin: None,
         timeout_s: LOOK_LIMIT_S,
     }
 }
@@ -64,6 +65,7 @@ pub fn view() -> Probe {
 pub fn critical() -> Probe {
     Probe::Exec {
         argv: script(CRITICAL, "rabbitmq-critical"),
+        stdin: None,
         timeout_s: LOOK_LIMIT_S,
     }
 }
@@ -79,6 +81,7 @@ pub fn checks() -> [(&'static str, Probe); 3] {
     .map(|(command, what)| {
         let probe = Probe::Exec {
             argv: cli::command("rabbitmq-diagnostics", ["-q", command]),
+            stdin: None,
             timeout_s: LOOK_LIMIT_S,
         };
         (what, probe)

@@ -3,6 +3,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+pub mod api;
 pub mod checks;
 pub mod cli;
 pub mod cluster;

@@ -182,9 +182,10 @@ impl FakeHost {
                 }
                 Err(error) => Observation::Failed(error.to_string()),
             },
-            Probe::Exec { argv, .. } => {
+            Probe::Exec { argv, stdin, .. } => {
                 let command = Exec {
                     argv: argv.clone(),
+                    stdin: stdin.as_ref().map(|hidden| hidden.0.clone()),
                     ..Exec::default()
                 };
                 Observation::Exec(program.run(self, &command, false))

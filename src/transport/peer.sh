@@ -423,6 +423,15 @@ aloud() {
   eval "$script"
 }
 
+# fed BASE64 COMMAND...: gives it something to read, which is in no process's arguments.
+fed() {
+  input=$1
+  shift
+  base64 -d <<EOF | "$@"
+$input
+EOF
+}
+
 probed() {
   end=$probes
   set --

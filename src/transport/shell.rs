@@ -6,7 +6,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use super::{Request, Step};
-use crate::host::{Exec, Guard, Op, Probe};
+use crate::host::{Exec, Guard, Hidden, Op, Probe};
 use base64::Engine as _;
 use sha2::Digest as _;
 
@@ -38,8 +38,7 @@ pub enum Unit<'a> {
         paths: Vec<&'a str>,
     },
     Glob(&'a str),
-    /// Commands and their time limits in seconds, 0 for none.
-    Execs(Vec<(&'a [String], u32)>),
+    Execs(Vec<Look<'a>>),
     Facts,
     Tcp {
         host: &'a str,
@@ -52,6 +51,15 @@ pub enum Unit<'a> {
         reason: String,
         op: bool,
     },
+}
+
+/// A look by a command.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Look<'a> {
+    pub argv: &'a [String],
+    pub stdin: Option<&'a Hidden>,
+    /// Seconds; 0: no limit.
+    pub timeout_s: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +174,11 @@ impl<'a> Unit<'a> {
                 },
             },
             Probe::Glob { pattern } => Unit::Glob(pattern),
-            Probe::Exec { argv, timeout_s } => Unit::Execs(vec![(argv, *timeout_s)]),
+            Probe::Exec { argv, stdin, timeout_s } => Unit::Execs(vec![Look {
+                argv,
+                stdin: stdin.as_ref(),
+                timeout_s: *timeout_s,
+            }]),
             Probe::Facts => Unit::Facts,
             Probe::Tcp { host, port, timeout_s } => Unit::Tcp {
                 host,
@@ -350,7 +362,7 @@ impl Unit<'_> {
 
     fn limits_time(&self) -> bool {
         match self {
-            Unit::Execs(commands) => commands.iter().any(|(_, limit)| *limit > 0),
+            Unit::Execs(looks) => looks.iter().any(|look| look.timeout_s > 0),
             Unit::Facts | Unit::Tcp { .. } => true,
             Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Write { validate: Some(_), .. }),
             _ => false,
@@ -374,6 +386,9 @@ fn needs(plan: &Plan) -> Vec<&'static str> {
             match unit {
                 Unit::Stat(_) => &["stat", "readlink"],
                 Unit::Read { .. } => &["head", "cat", "rm"],
+                Unit::Execs(looks) if looks.iter().any(|look| look.stdin.is_some()) => {
+                    &["timeout", "head", "rm", "base64"]
+                }
                 Unit::Execs(_) | Unit::Tcp { .. } => &["timeout", "head", "rm"],
                 Unit::Facts => &["timeout", "head", "stat", "date", "rm"],
                 Unit::Op(Op::Exec(_)) => &["timeout", "head", "rm", "date", "base64"],
@@ -448,12 +463,7 @@ impl Script<'_> {
         if let Some(input) = input {
             self.text.extend_from_slice(format!(" <<'{}'", self.marker).as_bytes());
             self.text.extend_from_slice(b" || finish\n");
-            // Short lines: some decoders read line by line.
-            let encoded = base64::engine::general_purpose::STANDARD.encode(input);
-            for line in encoded.as_bytes().chunks(1000) {
-                self.text.extend_from_slice(line);
-                self.text.push(b'\n');
-            }
+            self.line(&encoded(input));
             self.line(self.marker);
         } else {
             self.text.extend_from_slice(b" || finish\n");
@@ -486,20 +496,22 @@ impl Script<'_> {
                 self.text.extend_from_slice(&glob_word(pattern));
                 self.text.push(b'\n');
             }
-            Unit::Execs(commands) => {
-                for (argv, limit) in commands {
+            Unit::Execs(looks) => {
+                for Look { argv, stdin, timeout_s } in looks {
+                    self.text.extend_from_slice(b"probe");
+                    if let Some(Hidden(input)) = stdin {
+                        self.words(["fed", &encoded(input.as_bytes())]);
+                    }
                     match argv {
                         // A look of ours that cannot hang: this shell does it itself. The word after it is its $0.
-                        [sh, c, text, args @ ..] if *limit == 0 && sh == "sh" && c == "-c" => {
+                        [sh, c, text, args @ ..] if *timeout_s == 0 && sh == "sh" && c == "-c" => {
                             let args = args.iter().skip(1).map(String::as_str);
-                            self.call("probe", ["aloud", text].into_iter().chain(args));
+                            self.call("", ["aloud", text].into_iter().chain(args));
                         }
-                        argv => self.call(
-                            "probe",
-                            ["run", &limit.to_string()]
-                                .into_iter()
-                                .chain(argv.iter().map(String::as_str)),
-                        ),
+                        argv => {
+                            let argv = argv.iter().map(String::as_str);
+                            self.call("", ["run", &timeout_s.to_string()].into_iter().chain(argv));
+                        }
                     }
                 }
                 self.line("probed");
@@ -661,6 +673,13 @@ fn is_identifier(name: &str) -> bool {
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
+/// Base64 in short lines: some decoders read line by line.
+fn encoded(input: &[u8]) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(input);
+    let lines = encoded.as_bytes().chunks(1000).map(String::from_utf8_lossy);
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// One word of sh that means these bytes; the only place that quotes. A NUL cannot come here: [`Plan::of`] refuses it.
 pub(super) fn quote(text: &str) -> Vec<u8> {
     if let Some(rest) = text.strip_prefix(HOME) {
@@ -796,5 +815,14 @@ mod tests {
             script.contains("op_put /p <<'m' || finish\naHVudGVyMg==\nm\n"),
             "{script}"
         );
+        let look = Probe::Exec {
+            argv: vec!["cat".to_owned()],
+            stdin: Some(Hidden(Content::from("hunter2"))),
+            timeout_s: 5,
+        };
+        assert!(!format!("{look:?}").contains("hunter2"));
+        let script = String::from_utf8(encode(&request(vec![Step::Probe(look)]), "m")).unwrap();
+        assert!(!script.contains("hunter2"));
+        assert!(script.contains("probe fed 'aHVudGVyMg==' run 5 cat\n"), "{script}");
     }
 }

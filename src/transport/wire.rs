@@ -66,7 +66,7 @@ fn not_run(unit: &Unit) -> Vec<Reply> {
     let count = match unit {
         Unit::Stat(paths) => paths.len(),
         Unit::Read { paths, .. } | Unit::Hash { paths, .. } => paths.len(),
-        Unit::Execs(commands) => commands.len(),
+        Unit::Execs(looks) => looks.len(),
         _ => 1,
     };
     let reply = match unit {
@@ -200,8 +200,8 @@ impl<'a> Wire<'a> {
             Unit::Stat(paths) => return self.stats(paths.len()),
             Unit::Read { max, paths } => return self.reads(*max, paths.len()),
             Unit::Hash { paths, .. } => return self.hashes(paths.len()),
-            Unit::Execs(commands) => {
-                return commands.iter().map(|(_, limit)| self.probed(*limit)).collect();
+            Unit::Execs(looks) => {
+                return looks.iter().map(|look| self.probed(look.timeout_s)).collect();
             }
             Unit::Glob(_) => self.glob()?,
             Unit::Facts => self.facts()?,

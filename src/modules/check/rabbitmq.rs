@@ -5,6 +5,7 @@ use crate::diagnostic::similar_name;
 use crate::host::{Content, Effect, Exec, ExecResult, Observation, Op, Outcome, Probe};
 use crate::modules::args::{Args, plain};
 use crate::modules::{ArgError, Failure, Seen, Stop, knob};
+use crate::rabbitmq::api::segment;
 use crate::rabbitmq::checks::{self, API_CHECKS, ApiCheck, CHECKS, Takes, UNITS};
 use crate::rabbitmq::{Version, cli, health};
 use base64::Engine as _;
@@ -159,6 +160,7 @@ impl Command {
             .chain(self.arguments.iter().cloned());
         Probe::Exec {
             argv: cli::command(self.check.tool, words),
+            stdin: None,
             timeout_s: LIMIT_S,
         }
     }
@@ -248,16 +250,6 @@ impl Api {
         });
         Ok(verdicts.collect())
     }
-}
-
-/// A word as one segment of a path.
-fn segment(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~,".contains(&byte);
-    let bytes = word.bytes().map(|byte| match plain(byte) {
-        true => char::from(byte).to_string(),
-        false => format!("%{byte:02X}"),
-    });
-    bytes.collect()
 }
 
 /// Status and text of each answer: a line that is only a number ends one.

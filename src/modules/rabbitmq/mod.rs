@@ -1,11 +1,14 @@
-//! What the modules for RabbitMQ's objects have in common. All of them look once, at `export_definitions`; each says
-//! what the definitions shall become; what differs is imported or deleted in one go, also for all items of a loop; and of
-//! the nodes of a cluster one does it.
+//! What the modules for RabbitMQ's objects have in common. All of them look once, at the definitions: through the management
+//! API where a login is given and it is there, else through `export_definitions`. Each says what the definitions shall become;
+//! what differs is imported or deleted in one go, also for all items of a loop; and of the nodes of a cluster one does it.
 
+pub mod api;
 pub mod membership;
 
-use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure, Report, Seen, Shared, Stop};
-use crate::host::{Content, Effect, Exec, Observation, Op, Outcome, Probe, Status, Undo};
+use self::api::Access;
+use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure, Prepare, Report, Seen, Shared, Stop};
+use crate::host::{Content, Effect, Exec, ExecResult, Observation, Op, Outcome, Probe, Status, Undo};
+use crate::rabbitmq::api::{Answer, answer, definitions as api_definitions, response, segment};
 use crate::rabbitmq::cli;
 use crate::rabbitmq::definitions::{self, Definitions, Differences, Kind};
 use serde_json::{Map, Value};
@@ -23,32 +26,24 @@ pub const STATE: ArgSpec = ArgSpec::new("state", ArgKind::Str, "Whether it shall
     .default("present")
     .choices(&["present", "absent"]);
 
-/// Arguments of a module, with those of the management API, which are known and refused.
+/// Arguments of a module, with those of the management API.
 macro_rules! args {
     ($($arg:expr),* $(,)?) => {
         &[
             $($arg,)*
             $crate::modules::rabbitmq::NODE,
-            $crate::modules::rabbitmq::api("login_user"),
-            $crate::modules::rabbitmq::api("login_password").secret(),
-            $crate::modules::rabbitmq::api("login_host"),
-            $crate::modules::rabbitmq::api("login_port"),
-            $crate::modules::rabbitmq::api("login_protocol"),
-            $crate::modules::rabbitmq::api("ca_cert").aliases(&["cacert"]),
-            $crate::modules::rabbitmq::api("client_cert").aliases(&["cert"]),
-            $crate::modules::rabbitmq::api("client_key").aliases(&["key"]),
+            $crate::modules::rabbitmq::api::LOGIN_USER,
+            $crate::modules::rabbitmq::api::LOGIN_PASSWORD,
+            $crate::modules::rabbitmq::api::LOGIN_HOST,
+            $crate::modules::rabbitmq::api::LOGIN_PORT,
+            $crate::modules::rabbitmq::api::LOGIN_PROTOCOL,
+            $crate::modules::rabbitmq::api::CA_CERT,
+            $crate::modules::rabbitmq::api::CLIENT_CERT,
+            $crate::modules::rabbitmq::api::CLIENT_KEY,
         ]
     };
 }
 pub(super) use args;
-
-pub const fn api(name: &'static str) -> ArgSpec {
-    ArgSpec::new(
-        name,
-        ArgKind::Str,
-        "Not supported: the node's own tools are used, which need no login.",
-    )
-}
 
 /// What a task makes of the definitions; it may look at more.
 pub type Wish = Box<dyn Fn(&mut Definitions, &Look<'_, '_>) -> Result<Report, Stop> + Send + Sync>;
@@ -57,6 +52,8 @@ pub type Wish = Box<dyn Fn(&mut Definitions, &Look<'_, '_>) -> Result<Report, St
 pub struct Look<'a, 'b> {
     pub seen: &'a Seen<'b>,
     node: Option<&'a str>,
+    /// Where it tells the same.
+    api: Option<&'a Access>,
 }
 
 impl Look<'_, '_> {
@@ -64,52 +61,91 @@ impl Look<'_, '_> {
         ctl(self.node, &[&["-q", "--formatter", "json"], arguments].concat())
     }
 
-    /// One queue or exchange as it is listed; its arguments as an export writes them.
-    pub fn listed(&self, kind: Kind, vhost: &str, name: &str) -> Result<(Option<Map<String, Value>>, Probe), Stop> {
-        let columns: &[&str] = match kind {
-            Kind::Exchange => &[
-                "list_exchanges",
-                "name",
-                "type",
-                "durable",
-                "auto_delete",
-                "internal",
-                "arguments",
-            ],
-            _ => &[
-                "list_queues",
-                "name",
-                "durable",
-                "auto_delete",
-                "arguments",
-                "messages",
-                "consumers",
-            ],
+    /// What a queue or an exchange is declared as, if it is there, and the look that told.
+    pub fn declared(&self, kind: Kind, vhost: &str, name: &str) -> Result<(Option<Map<String, Value>>, Probe), Stop> {
+        let columns = match kind {
+            Kind::Exchange => &["type", "durable", "auto_delete", "internal", "arguments"][..],
+            _ => &["durable", "auto_delete", "arguments"],
         };
-        let arguments = [&["-p", vhost], columns].concat();
+        let (row, probe) = match self.api {
+            Some(access) => {
+                let path = [kind.section(), &segment(vhost), &segment(name)].join("/");
+                let probe = access.api.get(&format!("/api/{path}"));
+                (self.asked(&probe)?, probe)
+            }
+            None => self.listed(kind, vhost, name, columns)?,
+        };
+        let row = row.map(|mut row| {
+            row.retain(|name, _| columns.contains(&name.as_str()));
+            row
+        });
+        Ok((row, probe))
+    }
+
+    /// The messages in a queue and its consumers, as the queue itself tells: the API is seconds behind.
+    pub fn load(&self, vhost: &str, name: &str) -> Result<[u64; 2], Stop> {
+        let columns = ["messages", "consumers"];
+        let (row, _) = self.listed(Kind::Queue, vhost, name, &columns)?;
+        let count = |column| row.as_ref().and_then(|row| row.get(column)?.as_u64()).unwrap_or(0);
+        Ok(columns.map(count))
+    }
+
+    /// The object that the API answers; `None`: not found.
+    fn asked(&self, probe: &Probe) -> Result<Option<Map<String, Value>>, Stop> {
+        let Observation::Exec(result) = self.seen.get(probe)? else {
+            return Ok(None);
+        };
+        match answer(&result) {
+            Answer::Said(200, body) => serde_json::from_slice(body.as_bytes())
+                .map_err(|e| Failure::new(format!("the management API answered no object: {e}")).into()),
+            Answer::Said(404, _) => Ok(None),
+            other => Err(unexpected(&other).into()),
+        }
+    }
+
+    /// One queue or exchange as `rabbitmqctl` lists it; its arguments as an export writes them.
+    fn listed(
+        &self,
+        kind: Kind,
+        vhost: &str,
+        name: &str,
+        columns: &[&str],
+    ) -> Result<(Option<Map<String, Value>>, Probe), Stop> {
+        let list = if kind == Kind::Exchange {
+            "list_exchanges"
+        } else {
+            "list_queues"
+        };
+        let arguments = [&["-p", vhost, list, "name"], columns].concat();
         let rows = self.rows(&arguments)?;
         let mut row = rows
             .into_iter()
             .find(|row| row.get("name").and_then(Value::as_str) == Some(name));
         if let Some(row) = &mut row {
-            // Each argument is `[name, type, value]`.
-            let list = row
-                .get("arguments")
-                .and_then(Value::as_array)
-                .cloned()
-                .unwrap_or_default();
-            let pairs = list
-                .iter()
-                .filter_map(|a| Some((a.get(0)?.as_str()?.to_owned(), a.get(2)?.clone())));
-            let arguments: Map<String, Value> = pairs.collect();
-            row.insert("arguments".to_owned(), Value::Object(arguments));
+            if let Some(list) = row.get("arguments").and_then(Value::as_array) {
+                // Each argument is `[name, type, value]`.
+                let pairs = list
+                    .iter()
+                    .filter_map(|a| Some((a.get(0)?.as_str()?.to_owned(), a.get(2)?.clone())));
+                let arguments: Map<String, Value> = pairs.collect();
+                row.insert("arguments".to_owned(), Value::Object(arguments));
+            }
             row.shift_remove("name");
         }
         Ok((row, self.listing(&arguments)))
     }
 
+    /// Whether this node traces a virtual host's messages, and the look that told.
+    pub fn traces(&self, vhost: &str) -> Result<(bool, Probe), Stop> {
+        let arguments = ["list_vhosts", "name", "tracing"];
+        let mut rows = self.rows(&arguments)?.into_iter();
+        let row = rows.find(|row| row.get("name").and_then(Value::as_str) == Some(vhost));
+        let on = row.and_then(|row| row.get("tracing")?.as_bool());
+        Ok((on.unwrap_or(false), self.listing(&arguments)))
+    }
+
     /// The rows that a command of `rabbitmqctl` lists; starts a VM of its own.
-    pub fn rows(&self, arguments: &[&str]) -> Result<Vec<Map<String, Value>>, Stop> {
+    fn rows(&self, arguments: &[&str]) -> Result<Vec<Map<String, Value>>, Stop> {
         rows(self.seen, &self.listing(arguments))
     }
 }
@@ -126,48 +162,117 @@ pub type Complete = Box<dyn Fn(&mut Definitions, &Look<'_, '_>) -> Result<Option
 /// A task about objects, ready to look and decide.
 pub struct Objects {
     node: Option<String>,
+    access: Option<Access>,
     complete: Option<Complete>,
+    /// A user who is deleted and made anew.
+    anew: Option<String>,
+    /// It is about the node itself, not about the cluster.
+    own: bool,
     wish: Wish,
+}
+
+/// The definitions, and where they come from.
+struct Told {
+    all: Definitions,
+    /// By the API.
+    by_api: bool,
+    /// Why they are not, where they could have been.
+    note: Option<String>,
 }
 
 impl Objects {
     /// The action of a module with [`args!`].
-    pub fn action(args: &Args, wish: Wish) -> Result<Box<dyn Action>, ArgError> {
-        Ok(Box::new(Objects::new(args, None, wish)?))
+    pub fn action(args: &Args, context: &dyn Prepare, wish: Wish) -> Result<Box<dyn Action>, ArgError> {
+        Ok(Box::new(Objects::new(args, context, wish)?))
     }
 
-    /// The same for objects that an export may leave out.
-    pub fn completed(args: &Args, complete: Complete, wish: Wish) -> Result<Box<dyn Action>, ArgError> {
-        Ok(Box::new(Objects::new(args, Some(complete), wish)?))
+    pub fn new(args: &Args, context: &dyn Prepare, wish: Wish) -> Result<Objects, ArgError> {
+        Ok(Objects {
+            // `rabbit` is what Ansible's modules have by default: the host's own node.
+            node: args.str("node").filter(|n| *n != "rabbit").map(str::to_owned),
+            access: Access::of(args, context)?,
+            complete: None,
+            anew: None,
+            own: false,
+            wish,
+        })
     }
 
-    fn new(args: &Args, complete: Option<Complete>, wish: Wish) -> Result<Objects, ArgError> {
-        let refused = [
-            "login_user",
-            "login_password",
-            "login_host",
-            "login_port",
-            "login_protocol",
-        ];
-        let certificates = ["ca_cert", "client_cert", "client_key"];
-        if let Some(name) = refused.into_iter().chain(certificates).find(|name| args.given(name)) {
-            return Err(ArgError::new(
-                name,
-                format!("not supported yet: `{name}`, the management API is not used"),
-            )
-            .help("leave it out: the node's own tools do it over SSH and need no login"));
-        }
-        // `rabbit` is what Ansible's modules have by default: the host's own node.
-        let node = args.str("node").filter(|n| *n != "rabbit").map(str::to_owned);
-        Ok(Objects { node, complete, wish })
+    /// Of objects that an export may leave out.
+    pub fn completed(mut self, complete: Complete) -> Objects {
+        self.complete = Some(complete);
+        self
+    }
+
+    /// Of a user who is deleted first.
+    pub fn anew(mut self, user: &str) -> Objects {
+        self.anew = Some(user.to_owned());
+        self
+    }
+
+    /// Of what each node of a cluster has for itself.
+    pub fn of_each_node(mut self) -> Objects {
+        self.own = true;
+        self
     }
 
     fn export(&self) -> Probe {
         export(self.node.as_deref())
     }
 
-    fn now(&self, seen: &Seen<'_>) -> Result<Definitions, Stop> {
+    /// The looks that are made first.
+    fn looks(&self) -> Vec<Probe> {
+        match &self.access {
+            Some(access) => vec![access.definitions(), access.vhosts()],
+            None => vec![self.export()],
+        }
+    }
+
+    fn exported(&self, seen: &Seen<'_>) -> Result<Definitions, Stop> {
         parse(&run(seen, &self.export())?)
+    }
+
+    fn now(&self, seen: &Seen<'_>) -> Result<Told, Stop> {
+        let by_tool = |note: Option<String>| {
+            Ok(Told {
+                all: self.exported(seen)?,
+                by_api: false,
+                note,
+            })
+        };
+        let Some(access) = &self.access else {
+            return by_tool(None);
+        };
+        seen.want(&self.looks())?;
+        let result = match seen.raw(&access.definitions())? {
+            Observation::Exec(result) => result,
+            // A dry run: a task before this one changes objects, and foretold what exports will tell.
+            Observation::Unknown(_) => return by_tool(None),
+            Observation::Failed(text) => return Err(Failure::new(text).into()),
+            other => return Err(strange(&other).into()),
+        };
+        match answer(&result) {
+            Answer::Said(200, body) => Ok(Told {
+                all: api_definitions(&body, &vhosts(seen, access)?).map_err(unreadable)?,
+                by_api: true,
+                note: None,
+            }),
+            Answer::Said(401 | 403, _) => match self.exported(seen) {
+                Ok(all) if access.own => Ok(Told {
+                    all,
+                    by_api: false,
+                    note: Some("`rabbitmqctl`: the management API refuses the login".to_owned()),
+                }),
+                Ok(all) => Err(access.refused(Some(&all)).into()),
+                Err(Stop::NeedMore(more)) => Err(Stop::NeedMore(more)),
+                Err(_) => Err(access.refused(None).into()),
+            },
+            Answer::Said(404, _) => by_tool(Some(nobody(access, "it has no management API"))),
+            Answer::Nobody(why) => by_tool(Some(nobody(access, &why))),
+            other => Err(unexpected(&other)
+                .help("without `login_user` the node's own tools look")
+                .into()),
+        }
     }
 
     fn ops(&self, differences: &Differences, wanted: &Definitions) -> Vec<Op> {
@@ -178,8 +283,8 @@ impl Objects {
                 stdin,
                 timeout_s: Some(LIMIT_S),
                 ok: vec![0],
-                // `foretold` tells what it changes.
-                effect: Effect::Nothing,
+                // `foretold` tells what it changes, but not what another login sees of it.
+                effect: Effect::Mentions(vec!["rabbitmq-api".to_owned()]),
                 ..Exec::default()
             })
         };
@@ -197,22 +302,35 @@ impl Objects {
 
 impl Action for Objects {
     fn probes(&self) -> Vec<Probe> {
-        vec![membership::probe(), self.export()]
+        let membership = (!self.own).then(membership::probe);
+        membership.into_iter().chain(self.looks()).collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
-        let mut now = self.now(seen)?;
+        let Told {
+            all: mut now,
+            by_api,
+            note,
+        } = self.now(seen)?;
         let look = Look {
             seen,
             node: self.node.as_deref(),
+            api: self.access.as_ref().filter(|_| by_api),
         };
         let told = match &self.complete {
             Some(complete) => complete(&mut now, &look)?,
             None => None,
         };
-        let mut wanted = now.clone();
-        let report = (self.wish)(&mut wanted, &look)?;
-        let differences = Differences::between(&now, &wanted);
+        let mut between = now.clone();
+        if let Some(user) = &self.anew {
+            between.remove(Kind::User, &[user]);
+        }
+        let mut wanted = between.clone();
+        let mut report = (self.wish)(&mut wanted, &look)?;
+        if let Some(note) = note {
+            report = report.with("looked", note);
+        }
+        let differences = Differences::between(&now, &between).and(Differences::between(&between, &wanted));
         if differences.is_empty() {
             return Ok(Decision::Keep(report));
         }
@@ -225,11 +343,21 @@ impl Action for Objects {
         } else {
             Undo::Ops(self.ops(&Differences::between(&wanted, &now), &now))
         };
-        let change = Change::new(differences.deltas, ops, report)
-            .undo(undo)
-            .foretells(self.export(), answer(&wanted));
-        Ok(Decision::Change(match told {
-            Some(probe) => change.foretells(probe, Observation::Unknown("an earlier task changes it".to_owned())),
+        let text = wanted.text();
+        let mut change = Change::new(differences.deltas, ops, report).undo(undo);
+        if let Some(access) = &self.access {
+            // The definitions that are foretold hold all there is to tell of virtual hosts.
+            change = change
+                .foretells(access.definitions(), Observation::Exec(response(&text)))
+                .foretells(access.vhosts(), Observation::Exec(response("[]")));
+        }
+        change = change.foretells(self.export(), Observation::Exec(exported(&text)));
+        if let Some(probe) = told {
+            change = change.foretells(probe, Observation::Unknown("an earlier task changes it".to_owned()));
+        }
+        Ok(Decision::Change(match self.anew {
+            // It would be made anew again.
+            Some(_) => change.judged_by_outcome(),
             None => change,
         }))
     }
@@ -244,21 +372,26 @@ impl Action for Objects {
     }
 
     fn together(&self, seen: &Seen<'_>, changes: &[&Change]) -> Option<Vec<Op>> {
-        // What exports do not list is not foretold.
-        if changes.iter().any(|change| change.foretold.len() != 1) {
+        // Each was decided on what the one before foretold, if they look at the same; what exports do not list is not
+        // foretold.
+        let looks = self.access.iter().flat_map(|a| [a.definitions(), a.vhosts()]);
+        let foretold: Vec<Probe> = looks.chain([self.export()]).collect();
+        if changes
+            .iter()
+            .any(|change| !change.foretold.iter().map(|(probe, _)| probe).eq(foretold.iter()))
+        {
             return None;
         }
-        let last = changes.last()?;
-        let now = self.now(seen).ok()?;
-        let (_, after) = last.foretold.iter().find(|(probe, _)| *probe == self.export())?;
+        let (_, after) = changes.last()?.foretold.last()?;
         let Observation::Exec(result) = after else { return None };
         let wanted = Definitions::parse(&result.stdout.text()).ok()?;
+        let now = self.now(seen).ok()?.all;
         Some(self.ops(&Differences::between(&now, &wanted), &wanted))
     }
 
     fn shared(&self, seen: &Seen<'_>) -> Result<Option<Shared>, Stop> {
         // A host with several nodes is not one of a cluster.
-        if self.node.is_some() {
+        if self.node.is_some() || self.own {
             return Ok(None);
         }
         membership::shared(seen)
@@ -273,6 +406,7 @@ fn export(node: Option<&str>) -> Probe {
 pub fn ctl(node: Option<&str>, arguments: &[&str]) -> Probe {
     Probe::Exec {
         argv: command(node, arguments),
+        stdin: None,
         timeout_s: LIMIT_S,
     }
 }
@@ -293,19 +427,66 @@ fn run(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
             .help("install RabbitMQ first")
             .into()),
         Observation::Exec(result) => Err(refused("the broker does not answer", &result.stdout, &result.stderr).into()),
-        other => Err(Failure::new(format!("the host answered something else than was asked: {other:?}")).into()),
+        other => Err(strange(&other).into()),
     }
 }
 
-fn parse(text: &str) -> Result<Definitions, Stop> {
-    Definitions::parse(text).map_err(|e| Failure::new(format!("the broker's definitions cannot be read: {e}")).into())
+fn strange(observation: &Observation) -> Failure {
+    Failure::new(format!(
+        "the host answered something else than was asked: {observation:?}"
+    ))
 }
 
-fn answer(definitions: &Definitions) -> Observation {
-    Observation::Exec(crate::host::ExecResult {
-        stdout: Content::from(definitions.text()),
-        ..crate::host::ExecResult::default()
-    })
+fn parse(text: &str) -> Result<Definitions, Stop> {
+    Definitions::parse(text).map_err(|e| unreadable(e).into())
+}
+
+fn unreadable(why: String) -> Failure {
+    Failure::new(format!("the broker's definitions cannot be read: {why}"))
+}
+
+/// What the API tells of virtual hosts.
+fn vhosts(seen: &Seen<'_>, access: &Access) -> Result<Content, Stop> {
+    let Observation::Exec(result) = seen.get(&access.vhosts())? else {
+        return Ok(Content::default());
+    };
+    match answer(&result) {
+        Answer::Said(200, body) => Ok(body),
+        other => Err(unexpected(&other).into()),
+    }
+}
+
+/// What an export says that tells these definitions.
+fn exported(text: &str) -> ExecResult {
+    ExecResult {
+        stdout: Content::from(text),
+        ..ExecResult::default()
+    }
+}
+
+fn nobody(access: &Access, why: &str) -> String {
+    format!(
+        "`rabbitmqctl`, which takes longer: no answer from {}: {why}",
+        access.api.url()
+    )
+}
+
+/// The API is there, and says what nobody expects.
+fn unexpected(answer: &Answer) -> Failure {
+    match answer {
+        Answer::Said(status, body) => {
+            let body: Value = serde_json::from_slice(body.as_bytes()).unwrap_or_default();
+            let reason = body.get("reason").map(super::plain).unwrap_or_default();
+            Failure::new(
+                format!("the management API answers {status} {reason}")
+                    .trim_end()
+                    .to_owned(),
+            )
+        }
+        Answer::Nobody(why) | Answer::Failed(why) => {
+            Failure::new(format!("the management API could not be asked: {why}"))
+        }
+    }
 }
 
 /// What a tool said, without its help and its headings.

@@ -47,6 +47,14 @@ impl Differences {
         found
     }
 
+    /// These, and then those.
+    pub fn and(mut self, then: Differences) -> Differences {
+        self.deltas.extend(then.deltas);
+        self.puts.extend(then.puts);
+        self.deletions.extend(then.deletions);
+        self
+    }
+
     pub fn is_empty(&self) -> bool {
         self.puts.is_empty() && self.deletions.is_empty()
     }
@@ -229,6 +237,7 @@ fn summary(kind: Kind, properties: &Map<String, Value>) -> String {
     for (name, value) in properties {
         match name.as_str() {
             "hashing_algorithm" => {}
+            "tracing" if *value == json!(false) => {}
             "password_hash" if empty(value) => parts.push("no password".to_owned()),
             "password_hash" => parts.push("with a password".to_owned()),
             _ if empty(value) && !matches!(kind, Kind::Permission | Kind::TopicPermission) => {}

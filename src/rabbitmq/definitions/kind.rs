@@ -181,7 +181,9 @@ impl Kind {
             for name in ["description", "tags"] {
                 entry.extend(properties.get(name).map(|v| (name.to_owned(), v.clone())));
             }
-            entry.insert("metadata".to_owned(), Value::Object(properties.clone()));
+            let mut metadata = properties.clone();
+            entry.extend(metadata.shift_remove("tracing").map(|on| ("tracing".to_owned(), on)));
+            entry.insert("metadata".to_owned(), Value::Object(metadata));
         } else {
             entry.extend(properties.clone());
         }
@@ -233,7 +235,8 @@ fn user(mut rest: Properties) -> Properties {
     rest
 }
 
-/// Description, tags and default queue type, wherever they are written. (`limits` are parameters.)
+/// Description, tags and default queue type, wherever they are written. (`limits` are parameters.) `tracing`, which no broker
+/// exports and all of them import, is of the node that is asked.
 fn vhost(mut rest: Properties) -> Properties {
     let mut metadata = rest
         .shift_remove("metadata")
@@ -252,6 +255,9 @@ fn vhost(mut rest: Properties) -> Properties {
     if metadata.contains_key("tags") {
         let sorted = tags(metadata.shift_remove("tags"));
         metadata.insert("tags".to_owned(), sorted);
+    }
+    if let Some(on) = rest.shift_remove("tracing").filter(Value::is_boolean) {
+        metadata.insert("tracing".to_owned(), on);
     }
     metadata
 }
