@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex};
 use support::Story;
 
 const NEW: &str = r#"{"rabbitmq_version":"4.0.5",
-    "users":[{"name":"guest","tags":["administrator"],"limits":{},"hashing_algorithm":"rabbit_password_hashing_sha256","password_hash":"x"}],
+    "users":[{"name":"guest","tags":["administrator"],"limits":{},"hashing_algorithm":"rabbit_password_hashing_sha256","password_hash":"x"},
+        {"name":"other","tags":["administrator"],"limits":{},"hashing_algorithm":"rabbit_password_hashing_sha256","password_hash":"x"}],
     "vhosts":[{"name":"/","limits":[],"metadata":{"description":"","tags":[]}}],
     "permissions":[{"user":"guest","vhost":"/","configure":".*","write":".*","read":".*"}]}"#;
 
@@ -32,6 +33,8 @@ const NEW: &str = r#"{"rabbitmq_version":"4.0.5",
 struct Brokers {
     clusters: BTreeMap<String, Vec<String>>,
     hold: Mutex<BTreeMap<String, Definitions>>,
+    /// Whether the management API is there. It lets in whoever is a user, with the password `s3cret`.
+    api: bool,
 }
 
 impl Brokers {
@@ -40,7 +43,47 @@ impl Brokers {
         Arc::new(Brokers {
             clusters: clusters.iter().map(cluster).collect(),
             hold: Mutex::default(),
+            api: true,
         })
+    }
+
+    /// What comes of a question to the API, asked as the module does.
+    fn ask(&self, host: &str, command: &Exec) -> ExecResult {
+        let said = |text: String| ExecResult {
+            stdout: Content::from(text),
+            ..ExecResult::default()
+        };
+        if !self.api {
+            return ExecResult {
+                rc: 7,
+                stderr: Content::from("bash: connect: Connection refused\n"),
+                ..ExecResult::default()
+            };
+        }
+        let header = command.stdin.as_ref().unwrap().text().into_owned();
+        let login = header.trim_end().strip_prefix("Authorization: Basic ").unwrap();
+        let login = base64::engine::general_purpose::STANDARD.decode(login).unwrap();
+        let login = String::from_utf8(login).unwrap();
+        let (user, password) = login.split_once(':').unwrap();
+        let all = self.of(host);
+        if password != "s3cret" || !all.has(Kind::User, &[user]) {
+            return said("HTTP/1.1 401 Unauthorized\r\n\r\n{}".to_owned());
+        }
+        let has = |word: &str| command.argv.iter().any(|a| a.starts_with(word));
+        let body = if has("/api/definitions") {
+            all.text()
+        } else {
+            assert!(has("/api/vhosts?"), "{:?}", command.argv);
+            let row = |(key, properties): (&Vec<String>, &Map<String, Value>)| {
+                let mut row = Kind::Vhost.write(key, properties);
+                row.insert("tracing".to_owned(), json!(false));
+                row
+            };
+            json!(all.of(Kind::Vhost).map(row).collect::<Vec<_>>()).to_string()
+        };
+        said(format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{body}"
+        ))
     }
 
     fn cluster(&self, host: &str) -> (String, Vec<String>) {
@@ -126,6 +169,9 @@ impl Program for Nodes {
             let nodes = nodes.join(",");
             return said(&format!("node rabbit@{name}\n{{[{nodes}],[{nodes}]}}.\n"));
         }
+        if command.argv.iter().any(|a| a == "rabbitmq-api") {
+            return self.0.ask(&name, command);
+        }
         if !cli::starts_vm(&command.argv) {
             return ExecResult::default();
         }
@@ -210,13 +256,93 @@ fn a_loop_is_one_look_and_one_message_and_a_cluster_one_node_s() {
     assert_eq!(first.statuses("c"), others);
     // A look, and an import with a look for each of the four tasks.
     assert_eq!((vms(&first), trips(&first)), (vec![1 + 4 * 2, 0, 0], vec![1 + 4, 1, 1]));
-    assert_eq!(brokers.of("a").of(Kind::User).count(), 51);
+    assert_eq!(brokers.of("a").of(Kind::User).count(), 52);
 
     let second = Story::new(MANY, INVENTORY).run(fleet(&brokers));
     for host in ["a", "b", "c"] {
         assert_eq!(second.statuses(host), others);
     }
     assert_eq!((vms(&second), trips(&second)), (vec![1, 0, 0], vec![1, 1, 1]));
+}
+
+/// A play whose tasks about objects all have this login.
+fn with_login(play: &str, user: &str) -> String {
+    let mut play: Value = serde_yaml::from_str(play).unwrap();
+    for task in play[0]["tasks"].as_array_mut().unwrap() {
+        for (module, args) in task.as_object_mut().unwrap() {
+            if module.starts_with("rabbitmq_") {
+                args["login_user"] = json!(user);
+                args["login_password"] = json!("s3cret");
+            }
+        }
+    }
+    play.to_string()
+}
+
+#[test]
+fn with_a_login_nothing_to_change_starts_no_vm() {
+    let many = with_login(MANY, "guest");
+    let brokers = Brokers::new(&[&["a", "b", "c"]]);
+    let dry = Story::new(&many, INVENTORY).mode(Mode::Diff).run(fleet(&brokers));
+    assert_eq!((vms(&dry), trips(&dry)), (vec![0, 0, 0], vec![1, 1, 1]));
+    let first = Story::new(&many, INVENTORY).run(fleet(&brokers));
+    assert_eq!(first.statuses("a"), dry.statuses("a"));
+    // A look; an import with a look for each of the four tasks.
+    assert_eq!((vms(&first), trips(&first)), (vec![4, 0, 0], vec![1 + 4, 1, 1]));
+    let without = Brokers::new(&[&["a", "b", "c"]]);
+    Story::new(MANY, INVENTORY).run(fleet(&without));
+    assert_eq!(unsalted(brokers.of("a")), unsalted(without.of("a")));
+    let second = Story::new(&many, INVENTORY).run(fleet(&brokers));
+    assert_eq!((vms(&second), trips(&second)), (vec![0, 0, 0], vec![1, 1, 1]));
+    assert!(second.statuses("a").iter().all(|s| s.ends_with("=Ok")));
+}
+
+#[test]
+fn without_the_api_the_tool_looks_and_the_result_says_so() {
+    let many = with_login(MANY, "guest");
+    let mut brokers = Brokers::new(&[&["a", "b"]]);
+    Arc::get_mut(&mut brokers).unwrap().api = false;
+    let dry = Story::new(&many, "a\nb\n").mode(Mode::Diff).run(fleet(&brokers));
+    let first = Story::new(&many, "a\nb\n").run(fleet(&brokers));
+    assert_eq!(first.statuses("a"), dry.statuses("a"));
+    let second = Story::new(&many, "a\nb\n").run(fleet(&brokers));
+    assert!(second.statuses("a").iter().all(|s| s.ends_with("=Ok")));
+    assert_eq!((vms(&second), trips(&second)), (vec![1, 0], vec![2, 1]));
+    let results = second.results("a");
+    let (_, limits) = results.iter().find(|(name, _)| name == "one").unwrap();
+    let looked = limits.value["looked"].as_str().unwrap();
+    assert!(
+        looked.contains("no answer from http://localhost:15672: connection refused"),
+        "{looked}"
+    );
+}
+
+/// A first task without a login makes the user whom the others log in as; a dry run knows.
+#[test]
+fn the_login_may_be_made_on_the_way() {
+    let play = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: admin, rabbitmq_user: {user: admin, password: s3cret, tags: administrator}}
+    - {name: vhost, rabbitmq_vhost: {name: v, login_user: admin, login_password: s3cret}}
+    - {name: policy, rabbitmq_policy: {name: p, vhost: v, pattern: x, tags: {max-length: 1}, login_user: guest, login_password: s3cret}}
+    - {name: gone, rabbitmq_user: {user: guest, state: absent, login_user: guest, login_password: s3cret}}
+    - {name: nobody, rabbitmq_vhost: {name: w, login_user: guest, login_password: s3cret}, ignore_errors: true}
+";
+    let brokers = Brokers::new(&[&["a", "b"]]);
+    let dry = Story::new(play, "a\nb\n").mode(Mode::Diff).run(fleet(&brokers));
+    let told = Story::new(play, "a\nb\n").run(fleet(&brokers));
+    let wanted = ["admin=Changed", "vhost=Changed", "policy=Changed", "gone=Changed"];
+    assert_eq!(dry.statuses("a")[..4], wanted);
+    assert_eq!(told.statuses("a")[..4], wanted);
+    assert_eq!(told.statuses("a")[4], "nobody=Ignored");
+    let results = told.results("a");
+    let msg = results[4].1.value["msg"].as_str().unwrap();
+    assert!(
+        msg.ends_with("refuses the login of `guest`: the broker has no such user"),
+        "{msg}"
+    );
 }
 
 #[test]
@@ -258,7 +384,7 @@ fn two_clusters_with_the_same_names_are_not_taken_for_one() {
     let fleet = Arc::new(FakeConnector::new(make, Arc::new(Twins(brokers.clone()))));
     let told = Story::new(MANY, "a\nb\n").run(fleet);
     assert_eq!(told.statuses("a"), told.statuses("b"));
-    assert_eq!(brokers.of("b").of(Kind::User).count(), 51);
+    assert_eq!(brokers.of("b").of(Kind::User).count(), 52);
 }
 
 #[test]
@@ -421,12 +547,25 @@ fn a_lost_call_in_a_loop_loses_nothing() {
             told.statuses("a")[..3],
             ["vhosts=Changed", "users=Changed", "policies=Changed"]
         );
-        assert_eq!(brokers.of("a").of(Kind::User).count(), 51);
+        assert_eq!(brokers.of("a").of(Kind::User).count(), 52);
     }
 }
 
 /// A loop: module, and the arguments of its items.
 type Loop = (&'static str, Vec<Value>);
+
+/// Of a loop: no login; one; two that take turns.
+fn login() -> impl Strategy<Value = Vec<&'static str>> {
+    prop_oneof![Just(vec![]), Just(vec!["guest"]), Just(vec!["guest", "other"])]
+}
+
+fn logged_in((module, mut items): Loop, logins: &[&str]) -> Loop {
+    for (item, user) in items.iter_mut().zip(logins.iter().cycle()) {
+        item["login_user"] = json!(user);
+        item["login_password"] = json!("s3cret");
+    }
+    (module, items)
+}
 
 fn one_loop() -> impl Strategy<Value = Loop> {
     let name = || prop_oneof![Just("x"), Just("y"), Just("z")];
@@ -437,11 +576,12 @@ fn one_loop() -> impl Strategy<Value = Loop> {
     });
     let policy = (name(), name(), state(), 0u8..2)
         .prop_map(|(n, v, s, d)| json!({"name": n, "vhost": v, "state": s, "pattern": "x", "tags": {"max-length": d}}));
-    prop_oneof![
+    let one = prop_oneof![
         prop::collection::vec(vhost, 1..5).prop_map(|items| ("rabbitmq_vhost", items)),
         prop::collection::vec(user, 1..5).prop_map(|items| ("rabbitmq_user", items)),
         prop::collection::vec(policy, 1..5).prop_map(|items| ("rabbitmq_policy", items)),
-    ]
+    ];
+    (one, login()).prop_map(|(one, logins)| logged_in(one, &logins))
 }
 
 /// As loops on a cluster, or each item a task of its own on a node that is alone.
