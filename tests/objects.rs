@@ -48,7 +48,7 @@ impl Brokers {
     }
 
     /// What comes of a question to the API, asked as the module does.
-    fn ask(&self, host: &str, command: &Exec) -> ExecResult {
+    fn ask(&self, host: &FakeHost, command: &Exec) -> ExecResult {
         let said = |text: String| ExecResult {
             stdout: Content::from(text),
             ..ExecResult::default()
@@ -65,7 +65,7 @@ impl Brokers {
         let login = base64::engine::general_purpose::STANDARD.decode(login).unwrap();
         let login = String::from_utf8(login).unwrap();
         let (user, password) = login.split_once(':').unwrap();
-        let all = self.of(host);
+        let all = self.of(host.state["name"].as_str().unwrap());
         if password != "s3cret" || !all.has(Kind::User, &[user]) {
             return said("HTTP/1.1 401 Unauthorized\r\n\r\n{}".to_owned());
         }
@@ -74,16 +74,23 @@ impl Brokers {
             all.text()
         } else {
             assert!(has("/api/vhosts?"), "{:?}", command.argv);
-            let row = |(key, properties): (&Vec<String>, &Map<String, Value>)| {
-                let mut row = Kind::Vhost.write(key, properties);
-                row.insert("tracing".to_owned(), json!(false));
-                row
-            };
-            json!(all.of(Kind::Vhost).map(row).collect::<Vec<_>>()).to_string()
+            self.rows(host).to_string()
         };
         said(format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{body}"
         ))
+    }
+
+    /// Virtual hosts as a node lists them.
+    fn rows(&self, host: &FakeHost) -> Value {
+        let all = self.of(host.state["name"].as_str().unwrap());
+        let row = |(key, properties): (&Vec<String>, &Map<String, Value>)| {
+            let mut row = Kind::Vhost.write(key, properties);
+            let tracing = host.state.get(&format!("tracing {}", key[0]));
+            row.insert("tracing".to_owned(), tracing.cloned().unwrap_or(json!(false)));
+            row
+        };
+        json!(all.of(Kind::Vhost).map(row).collect::<Vec<_>>())
     }
 
     fn cluster(&self, host: &str) -> (String, Vec<String>) {
@@ -106,13 +113,18 @@ impl Brokers {
     }
 
     /// One after the other, as `import_definitions` does: what is refused ends it.
-    fn import(&self, host: &str, document: &str) -> Result<(), String> {
+    fn import(&self, host: &mut FakeHost, document: &str) -> Result<(), String> {
         let document: Map<String, Value> = serde_json::from_str(document).unwrap();
-        let mut all = self.of(host);
+        let name = host.state["name"].as_str().unwrap().to_owned();
+        let mut all = self.of(&name);
         let mut refused = Ok(());
         'sections: for (section, list) in &document {
             for entry in list.as_array().unwrap() {
-                let (kind, key, properties) = Kind::read(section, entry.as_object().unwrap()).unwrap();
+                let (kind, key, mut properties) = Kind::read(section, entry.as_object().unwrap()).unwrap();
+                // Of the node alone.
+                if let Some(tracing) = properties.shift_remove("tracing") {
+                    host.state.insert(format!("tracing {}", key[0]), tracing);
+                }
                 if kind == Kind::Policy && properties["definition"].get("max-lenght").is_some() {
                     refused = Err(format!(
                         "Validation failed\n\nmax-lenght is not recognised ({})",
@@ -124,7 +136,7 @@ impl Brokers {
                 all.set(kind, &key, properties);
             }
         }
-        self.set(host, all);
+        self.set(&name, all);
         refused
     }
 
@@ -170,7 +182,7 @@ impl Program for Nodes {
             return said(&format!("node rabbit@{name}\n{{[{nodes}],[{nodes}]}}.\n"));
         }
         if command.argv.iter().any(|a| a == "rabbitmq-api") {
-            return self.0.ask(&name, command);
+            return self.0.ask(host, command);
         }
         if !cli::starts_vm(&command.argv) {
             return ExecResult::default();
@@ -179,12 +191,15 @@ impl Program for Nodes {
         if has("export_definitions") {
             return said(&self.0.of(&name).text());
         }
+        if has("list_vhosts") {
+            return said(&self.0.rows(host).to_string());
+        }
         assert!(act);
         if has("eval") {
             self.0.delete(&name, command.argv.last().unwrap());
             return ExecResult::default();
         }
-        match self.0.import(&name, &command.stdin.as_ref().unwrap().text()) {
+        match self.0.import(host, &command.stdin.as_ref().unwrap().text()) {
             Ok(()) => ExecResult::default(),
             Err(text) => ExecResult {
                 rc: 69,
@@ -343,6 +358,34 @@ fn the_login_may_be_made_on_the_way() {
         msg.ends_with("refuses the login of `guest`: the broker has no such user"),
         "{msg}"
     );
+}
+
+#[test]
+fn each_node_traces_for_itself() {
+    let play = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: vhost, rabbitmq_vhost: {name: v}}
+    - {name: tracing, rabbitmq_vhost: {name: v, tracing: true}}
+";
+    for play in [play.to_owned(), with_login(play, "guest")] {
+        let brokers = Brokers::new(&[&["a", "b"]]);
+        let fleet = fleet(&brokers);
+        let dry = Story::new(&play, "a\nb\n").mode(Mode::Diff).run(fleet.clone());
+        let first = Story::new(&play, "a\nb\n").run(fleet.clone());
+        let second = Story::new(&play, "a\nb\n").run(fleet);
+        for told in [&dry, &first] {
+            assert_eq!(told.statuses("a"), ["vhost=Changed", "tracing=Changed"]);
+            assert_eq!(told.statuses("b"), ["vhost=Ok", "tracing=Changed"]);
+            for host in ["a", "b"] {
+                let results = told.results(host);
+                let subjects: Vec<&str> = results[1].1.deltas.iter().map(|d| d.subject.as_str()).collect();
+                assert_eq!(subjects, ["vhost v: tracing"], "{host}");
+            }
+        }
+        assert_eq!(second.statuses("b"), ["vhost=Ok", "tracing=Ok"]);
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::booted::{lab, on};
 use crate::desk::{Desk, Report, says};
 use rmqplay::lab::{Lab, Node, Release, Wanted};
+use rmqplay::modules::find;
 use serde_json::Value;
 
 /// Of everything something; `$` and backquotes are what shells would make something else of.
@@ -11,11 +12,13 @@ const PRESENT: &str = r#"
   gather_facts: false
   become: true
   tasks:
-    - {name: plugin, rabbitmq_plugin: {names: rabbitmq_top, new_only: true}}
+    - {name: plugin, rabbitmq_plugin: {names: "rabbitmq_federation,rabbitmq_management", new_only: true}}
     - {name: flags, rabbitmq_feature_flag: {name: quorum_queue}}
-    - {name: vhost, rabbitmq_vhost: {name: shop, tags: [b, a], default_queue_type: quorum, tracing: false}}
+    - {name: vhost, rabbitmq_vhost: {name: shop, tags: [b, a], default_queue_type: quorum}}
     - {name: metadata, rabbitmq_vhost_metadata: {vhost: shop, description: the shop}}
+    - {name: tracing, rabbitmq_vhost: {name: shop, tracing: true}}
     - {name: vhost limits, rabbitmq_vhost_limits: {vhost: shop, max_queues: 100}}
+    - {name: admin, rabbitmq_user: {user: admin, password: s3cret, update_password: always, tags: administrator}}
     - name: users
       rabbitmq_user:
         user: "app{{ item }}"
@@ -37,6 +40,8 @@ const PRESENT: &str = r#"
       rabbitmq_policy: {name: "p{{ item }}", vhost: shop, pattern: "^p{{ item }}", apply_to: queues, tags: {max-length: 10}}
       loop: [1, 2]
     - {name: operator policy, rabbitmq_operator_policy: {name: op, vhost: shop, pattern: ^x, tags: {max-length: 10}}}
+    - name: parameter
+      rabbitmq_parameter: {component: federation-upstream, name: east, vhost: shop, value: {uri: 'amqp://localhost', expires: 3600000}}
     - {name: global parameter, rabbitmq_global_parameter: {name: gp, value: '{"a": [1, {"b": null}]}'}}
     - {name: exchange, rabbitmq_exchange: {name: ev, vhost: shop, type: topic, arguments: {alternate-exchange: amq.fanout}}}
     - {name: internal, rabbitmq_exchange: {name: inner, vhost: shop, type: fanout, internal: true}}
@@ -66,16 +71,39 @@ const ABSENT: &str = r#"
     - {name: binding, rabbitmq_binding: {source: ev, destination: orders, type: queue, routing_key: 'a.*', vhost: shop, state: absent}}
     - {name: queues, rabbitmq_queue: {name: "{{ item }}", vhost: shop, state: absent}, loop: [orders, plain, fleeting]}
     - {name: exchanges, rabbitmq_exchange: {name: "{{ item }}", vhost: shop, state: absent}, loop: [ev, inner]}
+    - {name: parameter, rabbitmq_parameter: {component: federation-upstream, name: east, vhost: shop, state: absent}}
     - {name: global parameter, rabbitmq_global_parameter: {name: gp, state: absent}}
     - {name: operator policy, rabbitmq_operator_policy: {name: op, vhost: shop, state: absent}}
     - {name: policies, rabbitmq_policy: {name: "{{ item }}", vhost: shop, state: absent}, loop: [p1, p2]}
     - {name: user limits, rabbitmq_user_limits: {user: nobody, state: absent}}
     - {name: topic permissions, rabbitmq_topic_permissions: {user: nobody, vhost: shop, exchange: amq.topic, state: absent}}
     - {name: permissions, rabbitmq_permissions: {user: nobody, vhost: shop, state: absent}}
-    - {name: users, rabbitmq_user: {user: "{{ item }}", state: absent}, loop: [app1, app2, app3, nobody, setter]}
+    - {name: users, rabbitmq_user: {user: "{{ item }}", state: absent}, loop: [app1, app2, app3, nobody, setter, admin]}
     - {name: vhost limits, rabbitmq_vhost_limits: {vhost: shop, state: absent}}
     - {name: vhost, rabbitmq_vhost: {name: shop, state: absent}}
-    - {name: plugin, rabbitmq_plugin: {names: rabbitmq_top, state: disabled}}
+    - {name: plugin, rabbitmq_plugin: {names: "rabbitmq_federation,rabbitmq_management", state: disabled}}
+"#;
+
+/// What `admin` needs to ask the API of the first node.
+const API: &str = r#"
+- hosts: all[0]
+  gather_facts: false
+  become: true
+  tasks:
+    - {name: plugin, rabbitmq_plugin: {names: rabbitmq_management, new_only: true}}
+    - {name: admin, rabbitmq_user: {user: admin, password: s3cret, update_password: always, tags: administrator}}
+"#;
+
+const STEPS: &str = r#"
+- hosts: all[0]
+  gather_facts: false
+  become: true
+  tasks:
+    - {name: quorum, rabbitmq_upgrade: {action: await_online_quorum_plus_one, timeout: 60}}
+    - {name: drain, rabbitmq_upgrade: {action: drain}}
+    - {name: drained, rabbitmq_upgrade: {action: drain}}
+    - {name: revive, rabbitmq_upgrade: {action: revive}}
+    - {name: after, rabbitmq_upgrade: {action: post_upgrade}}
 "#;
 
 const MANY: &str = r#"
@@ -109,7 +137,9 @@ pub fn on_a_cluster() {
     bench.there_and_back();
     bench.messages();
     bench.at_stake();
+    bench.anew();
     bench.many();
+    bench.steps();
     // Out of the cluster again they cannot be got without losing what they hold: the next test boots new ones.
     lab.down(false, &|_| {}).unwrap();
 }
@@ -124,6 +154,8 @@ pub fn on_bookworm() {
     bench.there_and_back();
     bench.messages();
     bench.at_stake();
+    bench.many();
+    bench.steps();
     lab.down(false, &|_| {}).unwrap();
 }
 
@@ -147,6 +179,21 @@ fn join(lab: &Lab, node: &Node, first: &Node) {
     ctl(lab, node, "stop_app");
     ctl(lab, node, &format!("join_cluster rabbit@{}", first.name));
     ctl(lab, node, "start_app");
+}
+
+/// A play whose tasks about objects all have a login.
+fn with_login(play: &str, user: &str, password: &str) -> String {
+    let mut play: Value = serde_yaml::from_str(play).unwrap();
+    for task in play[0]["tasks"].as_array_mut().unwrap() {
+        for (module, args) in task.as_object_mut().unwrap() {
+            let has_login = find(module).is_some_and(|spec| spec.args.iter().any(|arg| arg.name == "login_user"));
+            if has_login {
+                args["login_user"] = user.into();
+                args["login_password"] = password.into();
+            }
+        }
+    }
+    play.to_string()
 }
 
 /// What a dry run foretold is what was done.
@@ -232,7 +279,7 @@ impl<'a> Bench<'a> {
         let applied = self.run("apply", PRESENT, 0);
         same_changes(&predicted, &applied);
         for (_, task, host, result) in applied.results() {
-            let shared = task != "plugin" && host != self.first();
+            let shared = !["plugin", "tracing"].contains(&task) && host != self.first();
             let wanted = if shared || task == "flags" { "ok" } else { "changed" };
             assert_eq!(applied.status(task, host), wanted, "{task} on {host}: {result:#}");
         }
@@ -250,10 +297,11 @@ impl<'a> Bench<'a> {
 
         let again = self.run("apply", PRESENT, 0);
         self.no_changes(&again);
-        // Definitions; feature flags; tracing; the internal exchange, which exports do not list.
+        // Definitions; feature flags; tracing; the internal exchange, which exports do not list. Each node traces for itself.
         assert_eq!(self.vms(&again)[0], 4, "{:#}", again.0["timing"]);
-        assert!(self.vms(&again)[1..].iter().all(|n| *n == 0));
+        assert!(self.vms(&again)[1..].iter().all(|n| *n == 2));
         self.no_changes(&self.run("diff", PRESENT, 0));
+        self.by_api();
 
         // Somebody sets another password, and a policy.
         ctl(self.lab, &self.nodes[0], "change_password app2 other");
@@ -282,6 +330,57 @@ impl<'a> Bench<'a> {
         // Once more, but for the set that makes its virtual host.
         let again = ABSENT.replace("{name: definitions,", "{when: false, name: definitions,");
         self.no_changes(&self.run("apply", &again, 0));
+    }
+
+    /// Through the API a broker is what it is through its tool: only the feature flags start a VM.
+    fn by_api(&self) {
+        let seen = self.run("apply", &with_login(PRESENT, "admin", "s3cret"), 0);
+        self.no_changes(&seen);
+        assert_eq!(self.vms(&seen)[0], 1, "{:#}", seen.0["timing"]);
+        assert!(self.vms(&seen)[1..].iter().all(|n| *n == 0));
+        for node in self.nodes {
+            assert_eq!(seen.0["timing"][&node.name]["round_trips"], 1);
+        }
+        let vhost = "- hosts: all\n  become: true\n  gather_facts: false\n  tasks:\n    - {name: vhost, rabbitmq_vhost: {name: shop}}\n";
+        for (user, password, why) in [
+            ("admin", "s3cret too", "the password is another"),
+            ("setter", "s3cret too", "it has not the tag `administrator`"),
+        ] {
+            let refused = self.run("apply", &with_login(vhost, user, password), 2);
+            let msg = refused.result("vhost", self.first())["msg"].as_str().unwrap();
+            says(msg, &[&format!("refuses the login of `{user}`: {why}")]);
+        }
+    }
+
+    /// A user who is deleted and made anew.
+    fn anew(&self) {
+        let user = |more: &str| {
+            format!(
+                "- hosts: {}\n  become: true\n  gather_facts: false\n  tasks:\n    - {{name: user, rabbitmq_user: {{user: anew, {more}}}}}\n",
+                self.first()
+            )
+        };
+        self.run("apply", &user("password: s3cret, tags: monitoring, read_priv: .*"), 0);
+        let predicted = self.run("diff", &user("password: s3cret too, force: true"), 0);
+        let applied = self.run("apply", &user("password: s3cret too, force: true"), 0);
+        same_changes(&predicted, &applied);
+        let node = &self.nodes[0];
+        ctl(self.lab, node, "authenticate_user anew 's3cret too'");
+        let users = ctl(self.lab, node, "list_users --formatter json");
+        says(&users, &[r#"{"user":"anew","tags":[]}"#]);
+        let permissions = ctl(self.lab, node, "list_user_permissions anew --formatter json");
+        says(&permissions, &[r#""read":"^$""#]);
+        self.run("apply", &user("state: absent"), 0);
+    }
+
+    /// The steps around an upgrade.
+    fn steps(&self) {
+        let done = self.run("apply", STEPS, 0);
+        let statuses: Vec<&str> = ["quorum", "drain", "drained", "revive", "after"]
+            .iter()
+            .map(|task| done.status(task, self.first()))
+            .collect();
+        assert_eq!(statuses, ["ok", "changed", "ok", "changed", "changed"]);
     }
 
     /// A queue that was declared otherwise.
@@ -348,17 +447,26 @@ impl<'a> Bench<'a> {
 
     /// Fifty users, ten virtual hosts, thirty policies.
     fn many(&self) {
+        let first_only = |n: u64| {
+            let mut vms = vec![0; self.nodes.len()];
+            vms[0] = n;
+            vms
+        };
         let applied = self.run("apply", MANY, 0);
         // One look, and for each task an import and a look.
-        assert_eq!(self.vms(&applied), [7, 0, 0]);
-        let again = self.run("apply", MANY, 0);
-        self.no_changes(&again);
-        assert_eq!(self.vms(&again), [1, 0, 0]);
-        for node in self.nodes {
-            assert_eq!(again.0["timing"][&node.name]["round_trips"], 1);
+        assert_eq!(self.vms(&applied), first_only(7));
+        self.run("apply", API, 0);
+        for (play, vms) in [(MANY.to_owned(), 1), (with_login(MANY, "admin", "s3cret"), 0)] {
+            let again = self.run("apply", &play, 0);
+            self.no_changes(&again);
+            assert_eq!(self.vms(&again), first_only(vms));
+            for node in self.nodes {
+                assert_eq!(again.0["timing"][&node.name]["round_trips"], 1);
+            }
         }
         // Any node will do.
-        let users = ctl(self.lab, &self.nodes[2], "list_users --formatter json");
+        let last = self.nodes.last().unwrap();
+        let users = ctl(self.lab, last, "list_users --formatter json");
         assert_eq!(users.matches("\"user\":\"many").count(), 50);
     }
 }

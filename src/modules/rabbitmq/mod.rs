@@ -306,8 +306,7 @@ impl Objects {
 
 impl Action for Objects {
     fn probes(&self) -> Vec<Probe> {
-        let membership = (!self.own).then(membership::probe);
-        membership.into_iter().chain(self.looks()).collect()
+        [membership::probe()].into_iter().chain(self.looks()).collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
@@ -400,10 +399,15 @@ impl Action for Objects {
 
     fn shared(&self, seen: &Seen<'_>) -> Result<Option<Shared>, Stop> {
         // A host with several nodes is not one of a cluster.
-        if self.node.is_some() || self.own {
+        if self.node.is_some() {
             return Ok(None);
         }
-        membership::shared(seen)
+        let mut shared = membership::shared(seen)?;
+        // Shared with nobody, and decided on looks that are taken after what others did to the cluster.
+        if let Some(shared) = shared.as_mut().filter(|_| self.own) {
+            shared.what.clone_from(&shared.part);
+        }
+        Ok(shared)
     }
 }
 
