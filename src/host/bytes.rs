@@ -2,31 +2,53 @@
 
 use base64::Engine as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 /// Cheap to clone. In YAML and JSON a string; content that is not UTF-8 is `{base64: ...}`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Content(pub Arc<[u8]>);
+#[derive(Clone, Default)]
+pub struct Content(Arc<Bytes>);
+
+#[derive(Default)]
+struct Bytes {
+    bytes: Box<[u8]>,
+    /// What somebody made of them.
+    reading: OnceLock<Arc<dyn Any + Send + Sync>>,
+}
 
 impl Content {
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.0.bytes
+    }
+
+    /// What `read` makes of the bytes, made once for all clones: the items of a loop look at the same answer. One kind of
+    /// reading is kept for a content.
+    pub fn reading<T: Any + Send + Sync>(&self, read: impl FnOnce(&Content) -> T) -> Arc<T> {
+        if let Some(kept) = self.0.reading.get()
+            && let Ok(reading) = kept.clone().downcast::<T>()
+        {
+            return reading;
+        }
+        let reading = Arc::new(read(self));
+        // Another kind may be there already.
+        let _ = self.0.reading.set(reading.clone());
+        reading
     }
 
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        String::from_utf8_lossy(self.as_bytes())
     }
 
     /// Lowercase hex of the SHA-256 of the bytes.
     pub fn sha256(&self) -> String {
         use sha2::Digest as _;
-        hex(&sha2::Sha256::digest(&self.0))
+        hex(&sha2::Sha256::digest(self.as_bytes()))
     }
 
     /// Lowercase hex of the SHA-1 of the bytes (Ansible's `checksum`).
     pub fn sha1(&self) -> String {
         use sha1::Digest as _;
-        hex(&sha1::Sha1::digest(&self.0))
+        hex(&sha1::Sha1::digest(self.as_bytes()))
     }
 }
 
@@ -57,16 +79,45 @@ impl std::fmt::Debug for Hidden {
 
 impl<T: AsRef<[u8]>> From<T> for Content {
     fn from(bytes: T) -> Self {
-        Content(bytes.as_ref().into())
+        Content(Arc::new(Bytes {
+            bytes: bytes.as_ref().into(),
+            reading: OnceLock::new(),
+        }))
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Content {}
+
+impl std::hash::Hash for Content {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+impl PartialOrd for Content {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Content {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
 impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
+        match std::str::from_utf8(self.as_bytes()) {
             Ok(text) => serializer.serialize_str(text),
             Err(_) => {
-                let encoded = base64::engine::general_purpose::STANDARD.encode(&self.0);
+                let encoded = base64::engine::general_purpose::STANDARD.encode(self.as_bytes());
                 std::collections::BTreeMap::from([("base64", encoded)]).serialize(serializer)
             }
         }

@@ -18,6 +18,9 @@ const PLACES: [&str; 2] = [
     "/usr/lib/rabbitmq/plugins/*",
 ];
 
+/// Below a prefix, as community.rabbitmq looks for them.
+const BINS: [&str; 2] = ["bin", "sbin"];
+
 pub static SPEC: ModuleSpec = ModuleSpec {
     name: "rabbitmq_plugin",
     aliases: &["community.rabbitmq.rabbitmq_plugin"],
@@ -28,7 +31,10 @@ Looks at `/etc/rabbitmq/enabled_plugins`, without starting a tool, and sets all 
 A trap, as with community.rabbitmq: with `new_only: false`, the default, **every plugin that is not in `names` is disabled**. The \
 difference shows it.
 
-Unlike it: a name that no installed plugin has is an error, with a suggestion; `prefix` is not supported.",
+With `prefix` the tool is that of the installation there, run as the task's user; its own `rabbitmq-defaults` tells whether its files \
+are below the prefix or in `/etc`.
+
+Unlike it: a name that no installed plugin has is an error, with a suggestion.",
     args: &[
         ArgSpec::new("names", ArgKind::List, "Names, as a list or with commas between them.").required().aliases(&["name"]),
         ArgSpec::new("new_only", ArgKind::Bool, "Leave others enabled.").default("false"),
@@ -38,7 +44,7 @@ Unlike it: a name that no installed plugin has is an error, with a suggestion; `
         ArgSpec::new("broker_state", ArgKind::Str, "`offline`: only write it down, for the next start.")
             .default("online")
             .choices(&["online", "offline"]),
-        ArgSpec::new("prefix", ArgKind::Str, "Not supported: another place of RabbitMQ."),
+        ArgSpec::new("prefix", ArgKind::Path, "Where another RabbitMQ than the package's is, with `sbin` or `bin` below."),
         NODE,
     ],
     free_form: None,
@@ -61,15 +67,19 @@ struct Plugins {
     enable: bool,
     offline: bool,
     node: Option<String>,
+    prefix: Option<String>,
+}
+
+/// Where one RabbitMQ is.
+struct Place {
+    tool: String,
+    /// Lists what is enabled.
+    file: String,
+    /// Where plugins are, as globs.
+    plugins: Vec<String>,
 }
 
 fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
-    if args.given("prefix") {
-        return Err(ArgError::new(
-            "prefix",
-            "not supported yet: `prefix`, another place of RabbitMQ",
-        ));
-    }
     let names: BTreeSet<String> = args.list("names").into_iter().filter(|n| !n.is_empty()).collect();
     let odd = |name: &&String| name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if let Some(name) = names.iter().find(odd) {
@@ -84,6 +94,7 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
         enable: args.str("state") != Some("disabled"),
         offline: args.str("broker_state") == Some("offline"),
         node: args.str("node").filter(|n| *n != "rabbit").map(str::to_owned),
+        prefix: args.str("prefix").map(|p| p.trim_end_matches('/').to_owned()),
     }))
 }
 
@@ -106,8 +117,37 @@ fn write(names: &BTreeSet<String>) -> String {
 }
 
 impl Plugins {
+    fn place(&self, seen: &Seen<'_>) -> Result<Place, Stop> {
+        let Some(prefix) = &self.prefix else {
+            return Ok(Place {
+                tool: "rabbitmq-plugins".to_owned(),
+                file: FILE.to_owned(),
+                plugins: PLACES.map(str::to_owned).to_vec(),
+            });
+        };
+        for bin in BINS {
+            let tool = format!("{prefix}/{bin}/rabbitmq-plugins");
+            if seen.stat_follow(&tool)?.is_none() {
+                continue;
+            }
+            let defaults = seen.read(&format!("{prefix}/{bin}/rabbitmq-defaults"))?;
+            // `SYS_PREFIX=${RABBITMQ_HOME}` in an archive, `SYS_PREFIX=` in a package.
+            let own = defaults.is_some_and(|text| text.text().contains("\nSYS_PREFIX=${RABBITMQ_HOME}"));
+            return Ok(Place {
+                tool,
+                file: format!("{}{FILE}", if own { prefix } else { "" }),
+                plugins: vec![format!("{prefix}/plugins/*")],
+            });
+        }
+        Err(Failure::new(format!(
+            "there is no `rabbitmq-plugins` in `{prefix}/bin` or `{prefix}/sbin`"
+        ))
+        .help("`prefix` is where an archive of RabbitMQ was unpacked; leave it out for a package's")
+        .into())
+    }
+
     /// `places`: where the plugins are, which the tool does not know of Debian's package.
-    fn set(&self, names: &BTreeSet<String>, places: &BTreeSet<String>) -> Op {
+    fn set(&self, tool: &str, names: &BTreeSet<String>, places: &BTreeSet<String>) -> Op {
         let places = places.iter().cloned().collect::<Vec<_>>().join(":");
         let mut arguments = vec!["-q".to_owned()];
         if let Some(node) = &self.node {
@@ -119,7 +159,7 @@ impl Plugins {
             arguments.push("--offline".to_owned());
         }
         Op::Exec(Exec {
-            argv: cli::command("rabbitmq-plugins", arguments),
+            argv: cli::command(tool, arguments),
             timeout_s: Some(LIMIT_S),
             env: [("PLUGINS_DIR".to_owned(), places)].into(),
             ok: vec![0],
@@ -132,13 +172,21 @@ impl Plugins {
 
 impl Action for Plugins {
     fn probes(&self) -> Vec<Probe> {
-        let places = PLACES.into_iter().map(Probe::glob);
-        std::iter::once(Probe::read(FILE)).chain(places).collect()
+        let Some(prefix) = &self.prefix else {
+            let places = PLACES.into_iter().map(Probe::glob);
+            return std::iter::once(Probe::read(FILE)).chain(places).collect();
+        };
+        let tools = BINS.map(|bin| Probe::stat_follow(format!("{prefix}/{bin}/rabbitmq-plugins")));
+        let defaults = BINS.map(|bin| Probe::read(format!("{prefix}/{bin}/rabbitmq-defaults")));
+        let files = ["", prefix].map(|root| Probe::read(format!("{root}{FILE}")));
+        let places = [Probe::glob(format!("{prefix}/plugins/*"))];
+        tools.into_iter().chain(defaults).chain(files).chain(places).collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         seen.want(&self.probes())?;
-        let now = seen.read(FILE)?.map(|c| read(&c.text())).unwrap_or_default();
+        let place = self.place(seen)?;
+        let now = seen.read(&place.file)?.map(|c| read(&c.text())).unwrap_or_default();
         let wanted: BTreeSet<String> = match (self.enable, self.new_only) {
             (true, true) => now.union(&self.names).cloned().collect(),
             (true, false) => self.names.clone(),
@@ -153,8 +201,8 @@ impl Action for Plugins {
             return Ok(Decision::Keep(report));
         }
         let (mut installed, mut places) = (BTreeSet::new(), BTreeSet::new());
-        for place in PLACES {
-            for path in seen.glob(place)? {
+        for plugins in &place.plugins {
+            for path in seen.glob(plugins)? {
                 if let Some((directory, file)) = path.rsplit_once('/')
                     && let Some((name, _)) = file.rsplit_once('-')
                 {
@@ -183,10 +231,10 @@ impl Action for Plugins {
             .iter()
             .map(|n| delta(n, true))
             .chain(disabled.iter().map(|n| delta(n, false)));
-        let change = Change::new(deltas.collect(), vec![self.set(&wanted, &places)], report)
-            .undo(Undo::Ops(vec![self.set(&now, &places)]))
+        let change = Change::new(deltas.collect(), vec![self.set(&place.tool, &wanted, &places)], report)
+            .undo(Undo::Ops(vec![self.set(&place.tool, &now, &places)]))
             .foretells(
-                Probe::read(FILE),
+                Probe::read(&place.file),
                 Observation::Content(Some(Content::from(write(&wanted)))),
             );
         Ok(Decision::Change(change))

@@ -2,7 +2,7 @@
 //! for it.
 
 use crate::host::{Content, ExecResult, Hidden, Probe};
-use crate::rabbitmq::definitions::{Definitions, Kind};
+use crate::rabbitmq::definitions::{Definitions, Key, Kind, Properties};
 use base64::Engine as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -138,25 +138,10 @@ pub fn answer(result: &ExecResult) -> Answer {
     }
 }
 
-/// The definitions as an export tells them, of `/api/definitions` and `/api/vhosts`. `Err`: what is wrong with them.
-///
-/// Seen of 3.10.8 and 4.0.5: the API's definitions describe virtual hosts only in new releases, and name a default queue type
-/// where none was given; a null in a parameter is `"nil"`. Tracing is of the node that was asked.
-pub fn definitions(body: &Content, vhosts: &Content) -> Result<Definitions, String> {
+/// What `/api/definitions` tells, but for what [`describe`] adds. `Err`: what is wrong with it.
+pub fn definitions(body: &Content) -> Result<Definitions, String> {
     let mut all = Definitions::parse(&body.text())?;
-    let vhosts: Vec<Map<String, Value>> =
-        serde_json::from_slice(vhosts.as_bytes()).map_err(|e| format!("virtual hosts: it is not JSON: {e}"))?;
-    for vhost in &vhosts {
-        let (kind, key, mut properties) =
-            Kind::read("vhosts", vhost).map_err(|what| format!("a virtual host needs `{what}`"))?;
-        let default = properties.get("default_queue_type").and_then(Value::as_str);
-        if matches!(default, Some("classic" | "undefined")) {
-            properties.shift_remove("default_queue_type");
-        }
-        if all.has(kind, &[&key[0]]) {
-            all.put(kind, key, properties);
-        }
-    }
+    // Seen of 3.10.8 and 4.0.5: a null in a parameter is `"nil"`.
     for kind in [Kind::Parameter, Kind::GlobalParameter] {
         let list: Vec<_> = all.of(kind).map(|(k, p)| (k.clone(), p.clone())).collect();
         for (key, mut properties) in list {
@@ -165,6 +150,34 @@ pub fn definitions(body: &Content, vhosts: &Content) -> Result<Definitions, Stri
         }
     }
     Ok(all)
+}
+
+/// What `/api/vhosts` tells. `Err`: what is wrong with it.
+pub fn vhosts(body: &Content) -> Result<Vec<(Key, Properties)>, String> {
+    let rows: Vec<Map<String, Value>> =
+        serde_json::from_slice(body.as_bytes()).map_err(|e| format!("virtual hosts: it is not JSON: {e}"))?;
+    rows.iter()
+        .map(|row| {
+            let (_, key, mut properties) =
+                Kind::read("vhosts", row).map_err(|what| format!("a virtual host needs `{what}`"))?;
+            // As it is shown where none was given.
+            let default = properties.get("default_queue_type").and_then(Value::as_str);
+            if matches!(default, Some("classic" | "undefined")) {
+                properties.shift_remove("default_queue_type");
+            }
+            Ok((key, properties))
+        })
+        .collect()
+}
+
+/// Makes of what both tell what an export tells: before 3.11 the API's definitions only name virtual hosts. Tracing is of the
+/// node that was asked.
+pub fn describe(all: &mut Definitions, vhosts: &[(Key, Properties)]) {
+    for (key, properties) in vhosts {
+        if all.has(Kind::Vhost, &[&key[0]]) {
+            all.put(Kind::Vhost, key.clone(), properties.clone());
+        }
+    }
 }
 
 fn nil_is_null(value: &mut Value) {
@@ -247,7 +260,8 @@ mod tests {
             let text = |name: &str| looks[name].to_string();
             let mut export = Definitions::parse(&text("export")).unwrap();
             let body = |name: &str| Content::from(text(name));
-            let mut api = definitions(&body("definitions"), &body("vhosts")).unwrap();
+            let mut api = definitions(&body("definitions")).unwrap();
+            describe(&mut api, &vhosts(&body("vhosts")).unwrap());
             assert_eq!(api.version, export.version);
             // What an export does not tell: internal exchanges, the cluster's own name for itself, and what is of a node alone.
             let inner = api.get(Kind::Exchange, &["shop", "inner"]).unwrap();

@@ -2,13 +2,13 @@
 //! API where a login is given and it is there, else through `export_definitions`. Each says what the definitions shall become;
 //! what differs is imported or deleted in one go, also for all items of a loop; and of the nodes of a cluster one does it.
 
-pub mod api;
+pub mod login;
 pub mod membership;
 
-use self::api::Access;
+use self::login::Access;
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure, Prepare, Report, Seen, Shared, Stop};
 use crate::host::{Content, Effect, Exec, ExecResult, Observation, Op, Outcome, Probe, Status, Undo};
-use crate::rabbitmq::api::{Answer, answer, definitions as api_definitions, response, segment};
+use crate::rabbitmq::api::{self, Answer, answer, response, segment};
 use crate::rabbitmq::cli;
 use crate::rabbitmq::definitions::{self, Definitions, Differences, Kind};
 use serde_json::{Map, Value};
@@ -32,14 +32,14 @@ macro_rules! args {
         &[
             $($arg,)*
             $crate::modules::rabbitmq::NODE,
-            $crate::modules::rabbitmq::api::LOGIN_USER,
-            $crate::modules::rabbitmq::api::LOGIN_PASSWORD,
-            $crate::modules::rabbitmq::api::LOGIN_HOST,
-            $crate::modules::rabbitmq::api::LOGIN_PORT,
-            $crate::modules::rabbitmq::api::LOGIN_PROTOCOL,
-            $crate::modules::rabbitmq::api::CA_CERT,
-            $crate::modules::rabbitmq::api::CLIENT_CERT,
-            $crate::modules::rabbitmq::api::CLIENT_KEY,
+            $crate::modules::rabbitmq::login::LOGIN_USER,
+            $crate::modules::rabbitmq::login::LOGIN_PASSWORD,
+            $crate::modules::rabbitmq::login::LOGIN_HOST,
+            $crate::modules::rabbitmq::login::LOGIN_PORT,
+            $crate::modules::rabbitmq::login::LOGIN_PROTOCOL,
+            $crate::modules::rabbitmq::login::CA_CERT,
+            $crate::modules::rabbitmq::login::CLIENT_CERT,
+            $crate::modules::rabbitmq::login::CLIENT_KEY,
         ]
     };
 }
@@ -152,7 +152,7 @@ impl Look<'_, '_> {
 
 /// The rows that a command with `--formatter json` lists.
 pub fn rows(seen: &Seen<'_>, probe: &Probe) -> Result<Vec<Map<String, Value>>, Stop> {
-    let rows = serde_json::from_str(&run(seen, probe)?);
+    let rows = serde_json::from_slice(run(seen, probe)?.as_bytes());
     rows.map_err(|e| Failure::new(format!("`rabbitmqctl` answered no list: {e}")).into())
 }
 
@@ -255,8 +255,8 @@ impl Objects {
             Answer::Said(200, body) => Ok(Told {
                 // An export that is there anyway may be what was foretold by an item of a loop with another login.
                 all: match seen.peek(&self.export()) {
-                    Some(Observation::Exec(result)) if result.ok() => parse(&result.stdout.text())?,
-                    _ => api_definitions(&body, &vhosts(seen, access)?).map_err(unreadable)?,
+                    Some(Observation::Exec(result)) if result.ok() => parse(&result.stdout)?,
+                    _ => asked(&result, &body, seen, access)?,
                 },
                 by_api: true,
                 note: None,
@@ -346,15 +346,15 @@ impl Action for Objects {
         } else {
             Undo::Ops(self.ops(&Differences::between(&wanted, &now), &now))
         };
-        let text = wanted.text();
+        let after = exported(&wanted);
         let mut change = Change::new(differences.deltas, ops, report).undo(undo);
         if let Some(access) = &self.access {
             // The definitions that are foretold hold all there is to tell of virtual hosts.
             change = change
-                .foretells(access.definitions(), Observation::Exec(response(&text)))
+                .foretells(access.definitions(), Observation::Exec(response(&after.stdout.text())))
                 .foretells(access.vhosts(), Observation::Exec(response("[]")));
         }
-        change = change.foretells(self.export(), Observation::Exec(exported(&text)));
+        change = change.foretells(self.export(), Observation::Exec(after));
         if let Some(probe) = told {
             change = change.foretells(probe, Observation::Unknown("an earlier task changes it".to_owned()));
         }
@@ -392,7 +392,7 @@ impl Action for Objects {
         let (_, Observation::Exec(result)) = exports.last()? else {
             return None;
         };
-        let wanted = Definitions::parse(&result.stdout.text()).ok()?;
+        let wanted = parse(&result.stdout).ok()?;
         let now = self.now(seen).ok()?.all;
         Some(self.ops(&Differences::between(&now, &wanted), &wanted))
     }
@@ -433,9 +433,12 @@ fn with_node(node: Option<&str>, arguments: &[&str]) -> Vec<String> {
     node.chain(arguments.iter().copied()).map(str::to_owned).collect()
 }
 
-fn run(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
+fn run(seen: &Seen<'_>, probe: &Probe) -> Result<Content, Stop> {
     match seen.get(probe)? {
-        Observation::Exec(result) if result.ok() => Ok(result.stdout.text().into_owned()),
+        Observation::Exec(result) if result.ok() && result.truncated => {
+            Err(Failure::new("the broker's answer is larger than 1 MiB").into())
+        }
+        Observation::Exec(result) if result.ok() => Ok(result.stdout),
         Observation::Exec(result) if result.rc == 127 => Err(Failure::new("there is no `rabbitmqctl` on this host")
             .help("install RabbitMQ first")
             .into()),
@@ -450,29 +453,37 @@ fn strange(observation: &Observation) -> Failure {
     ))
 }
 
-fn parse(text: &str) -> Result<Definitions, Stop> {
-    Definitions::parse(text).map_err(|e| unreadable(e).into())
+/// Read once for all items of a loop.
+fn parse(export: &Content) -> Result<Definitions, Stop> {
+    let read = export.reading(|export| Definitions::parse(&export.text()));
+    (*read).clone().map_err(|e| unreadable(e).into())
 }
 
 fn unreadable(why: String) -> Failure {
     Failure::new(format!("the broker's definitions cannot be read: {why}"))
 }
 
-/// What the API tells of virtual hosts.
-fn vhosts(seen: &Seen<'_>, access: &Access) -> Result<Content, Stop> {
-    let Observation::Exec(result) = seen.get(&access.vhosts())? else {
-        return Ok(Content::default());
-    };
-    match answer(&result) {
-        Answer::Said(200, body) => Ok(body),
-        other => Err(unexpected(&other).into()),
+/// What the API tells; both answers are read once for all items of a loop.
+fn asked(result: &ExecResult, body: &Content, seen: &Seen<'_>, access: &Access) -> Result<Definitions, Stop> {
+    let read = result.stdout.reading(|_| api::definitions(body));
+    let mut all = (*read).clone().map_err(unreadable)?;
+    if let Observation::Exec(result) = seen.get(&access.vhosts())? {
+        let body = match answer(&result) {
+            Answer::Said(200, body) => body,
+            other => return Err(unexpected(&other).into()),
+        };
+        let read = result.stdout.reading(|_| api::vhosts(&body));
+        api::describe(&mut all, read.as_ref().as_ref().map_err(|e| unreadable(e.clone()))?);
     }
+    Ok(all)
 }
 
 /// What an export says that tells these definitions.
-fn exported(text: &str) -> ExecResult {
+fn exported(all: &Definitions) -> ExecResult {
+    let stdout = Content::from(all.text());
+    stdout.reading(|_| Ok::<_, String>(all.clone()));
     ExecResult {
-        stdout: Content::from(text),
+        stdout,
         ..ExecResult::default()
     }
 }

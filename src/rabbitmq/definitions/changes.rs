@@ -19,7 +19,7 @@ pub struct Differences {
 impl Differences {
     pub fn between(now: &Definitions, wanted: &Definitions) -> Differences {
         let mut found = Differences::default();
-        for (kind, key, after) in wanted.all() {
+        for (kind, key, after) in wanted.unlike(now) {
             let words: Vec<&str> = key.iter().map(String::as_str).collect();
             match now.get(kind, &words) {
                 None => {
@@ -33,7 +33,7 @@ impl Differences {
                 Some(before) => found.properties(kind, key, before, after),
             }
         }
-        for (kind, key, before) in now.all() {
+        for (kind, key, before) in now.unlike(wanted) {
             let words: Vec<&str> = key.iter().map(String::as_str).collect();
             if !wanted.has(kind, &words) {
                 found.deltas.push(Delta {

@@ -14,6 +14,7 @@ pub use value::{canonical, same, shown};
 use crate::rabbitmq::Version;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The name of an object among those of its kind: what [`Kind::keys`] lists, in that order.
 pub type Key = Vec<String>;
@@ -21,12 +22,12 @@ pub type Key = Vec<String>;
 /// An object's properties, without those that name it.
 pub type Properties = Map<String, Value>;
 
-/// Everything an export holds, by kind and name.
+/// Everything an export holds, by kind and name. Cheap to clone, and clones to compare: what was not touched is the same.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Definitions {
     /// The broker that was asked.
     pub version: Option<Version>,
-    objects: BTreeMap<Kind, BTreeMap<Key, Properties>>,
+    objects: BTreeMap<Kind, Arc<BTreeMap<Key, Arc<Properties>>>>,
 }
 
 impl Definitions {
@@ -99,7 +100,24 @@ impl Definitions {
     pub fn get(&self, kind: Kind, key: &[&str]) -> Option<&Properties> {
         let objects = self.objects.get(&kind)?;
         let key: Key = key.iter().map(|part| (*part).to_owned()).collect();
-        objects.get(&key)
+        objects.get(&key).map(|properties| &**properties)
+    }
+
+    /// What is not the very same in both, of this one: all that can differ.
+    fn unlike<'a>(&'a self, other: &'a Definitions) -> impl Iterator<Item = (Kind, &'a Key, &'a Properties)> {
+        let kinds = self
+            .objects
+            .iter()
+            .map(|(kind, mine)| (kind, mine, other.objects.get(kind)));
+        let touched = kinds.filter(|(_, mine, theirs)| !theirs.is_some_and(|theirs| Arc::ptr_eq(mine, theirs)));
+        touched.flat_map(|(kind, mine, theirs)| {
+            let same = move |key: &Key, properties: &Arc<Properties>| {
+                let theirs = theirs.and_then(|theirs| theirs.get(key));
+                theirs.is_some_and(|theirs| Arc::ptr_eq(properties, theirs))
+            };
+            let objects = mine.iter().filter(move |(key, properties)| !same(key, properties));
+            objects.map(move |(key, properties)| (*kind, key, &**properties))
+        })
     }
 
     pub fn has(&self, kind: Kind, key: &[&str]) -> bool {
@@ -107,39 +125,49 @@ impl Definitions {
     }
 
     pub fn of(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Properties)> {
-        self.objects.get(&kind).into_iter().flatten()
+        let objects = self.objects.get(&kind).into_iter().flat_map(|objects| objects.iter());
+        objects.map(|(key, properties)| (key, &**properties))
     }
 
     pub fn all(&self) -> impl Iterator<Item = (Kind, &Key, &Properties)> {
         let objects = self.objects.iter();
-        objects.flat_map(|(kind, objects)| objects.iter().map(move |(key, properties)| (*kind, key, properties)))
+        objects.flat_map(|(kind, objects)| objects.iter().map(move |(key, properties)| (*kind, key, &**properties)))
     }
 
     /// Creates or replaces an object.
     pub fn put(&mut self, kind: Kind, key: Key, properties: Properties) {
-        self.objects.entry(kind).or_default().insert(key, properties);
+        Arc::make_mut(self.objects.entry(kind).or_default()).insert(key, Arc::new(properties));
     }
 
     /// Creates an object, or gives these properties to the one that is there and leaves its others.
     pub fn set(&mut self, kind: Kind, key: &[&str], properties: Properties) {
         let key: Key = key.iter().map(|part| (*part).to_owned()).collect();
-        let object = self.objects.entry(kind).or_default().entry(key).or_default();
-        for (name, value) in properties {
-            // What means the same is left as it is written: nothing is a change that changes nothing.
-            if object.get(&name).is_none_or(|old| !same(old, &value)) {
-                object.insert(name, value);
-            }
+        // What means the same is left as it is written: nothing is a change that changes nothing.
+        let old = self.get(kind, &key.iter().map(String::as_str).collect::<Vec<_>>());
+        let other =
+            |name: &String, value: &Value| old.and_then(|old| old.get(name)).is_none_or(|old| !same(old, value));
+        let mut properties = properties;
+        properties.retain(|name, value| other(name, value));
+        if old.is_some() && properties.is_empty() {
+            return;
         }
+        let object = Arc::make_mut(self.objects.entry(kind).or_default())
+            .entry(key)
+            .or_default();
+        Arc::make_mut(object).extend(properties);
     }
 
     /// Removes an object and, as the broker does, what cannot be without it.
     pub fn remove(&mut self, kind: Kind, key: &[&str]) {
         let key: Key = key.iter().map(|part| (*part).to_owned()).collect();
-        if self.objects.get_mut(&kind).and_then(|o| o.remove(&key)).is_none() {
+        let Some(objects) = self.objects.get_mut(&kind).filter(|objects| objects.contains_key(&key)) else {
             return;
-        }
+        };
+        Arc::make_mut(objects).remove(&key);
         for (other, objects) in &mut self.objects {
-            objects.retain(|name, _| !other.falls_with(name, kind, &key));
+            if objects.keys().any(|name| other.falls_with(name, kind, &key)) {
+                Arc::make_mut(objects).retain(|name, _| !other.falls_with(name, kind, &key));
+            }
         }
     }
 }
