@@ -4,15 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use base64::Engine as _;
+use rmqplay::host::Hidden;
 use rmqplay::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Probe, Stat, Status};
 use rmqplay::modules::{Action, ArgError, Change, Decision, Failure, Kind, Prepare, Report, Seen, coerce, find};
 use rmqplay::template::FileOptions;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 struct Shell {
     name: &'static str,
@@ -51,6 +52,10 @@ fn shells() -> Vec<Shell> {
 
 impl Shell {
     fn run(&self, argv: &[String]) -> ExecResult {
+        self.run_with(argv, b"")
+    }
+
+    fn run_with(&self, argv: &[String], input: &[u8]) -> ExecResult {
         let (program, rest) = argv.split_first().unwrap();
         let argv: Vec<&str> = match program.as_str() {
             "sh" => self
@@ -66,11 +71,15 @@ impl Shell {
         } else {
             argv[0]
         };
+        // A file: who does not read it does not break a pipe.
+        let mut stdin = tempfile::tempfile().unwrap();
+        stdin.write_all(input).unwrap();
+        stdin.rewind().unwrap();
         let output = Command::new(program)
             .args(&argv[1..])
             .env("PATH", &self.path)
             .env("LC_ALL", "C")
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .output()
             .unwrap_or_else(|e| panic!("{argv:?}: {e}"));
         ExecResult {
@@ -446,5 +455,90 @@ fn a_cookie_is_made() {
         );
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o400);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}
+
+/// What a server is asked until an empty line; it answers with this.
+fn serve_once(listener: std::net::TcpListener, answer: &'static [u8]) -> std::thread::JoinHandle<Vec<String>> {
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let asked = lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .collect();
+        stream.write_all(answer).unwrap();
+        asked
+    })
+}
+
+/// The management API is asked with the login in the request and in no argument.
+#[test]
+fn the_api_is_asked() {
+    use rmqplay::rabbitmq::api::{Answer, Api, Login, answer};
+    for mut shell in shells() {
+        // bash, or a curl that is made of it.
+        let tools = tempfile::tempdir().unwrap();
+        let with_curl = shell.name == "busybox";
+        if with_curl {
+            let curl = tools.path().join("curl");
+            let script =
+                "#!/bin/bash\nread -r login; echo \"$@\" >&2; printf 'HTTP/1.0 200 OK\\r\\n\\r\\n%s' \"$login\"\n";
+            std::fs::write(&curl, script).unwrap();
+            std::fs::set_permissions(&curl, std::fs::Permissions::from_mode(0o755)).unwrap();
+            shell.path = format!("{}:{}", shell.path, tools.path().display());
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let api = Api {
+            scheme: "http".to_owned(),
+            host: "127.0.0.1".to_owned(),
+            port: listener.local_addr().unwrap().port(),
+            login: Login {
+                user: "admin".to_owned(),
+                password: Hidden(Content::from("s3cret $(id)")),
+            },
+            certificates: Vec::new(),
+        };
+        let ask = |api: &Api| {
+            let Probe::Exec { argv, stdin, .. } = api.get("/api/definitions") else {
+                panic!("no command")
+            };
+            shell.run_with(&argv, stdin.unwrap().0.as_bytes())
+        };
+        let header = format!(
+            "Authorization: Basic {}",
+            base64::engine::general_purpose::STANDARD.encode("admin:s3cret $(id)")
+        );
+        if with_curl {
+            let seen = ask(&api);
+            let url = format!("http://127.0.0.1:{}/api/definitions\n", api.port);
+            assert!(seen.stderr.text().ends_with(&url), "{}", seen.stderr.text());
+            assert_eq!(answer(&seen), Answer::Said(200, Content::from(&header)));
+            continue;
+        }
+        let server = serve_once(
+            listener,
+            b"HTTP/1.1 200 OK\r\nserver: Cowboy\r\n\r\n{\"a\":\"\\u00e9\"}",
+        );
+        let seen = ask(&api);
+        assert_eq!(
+            answer(&seen),
+            Answer::Said(200, Content::from("{\"a\":\"\\u00e9\"}")),
+            "{}",
+            shell.name
+        );
+        let asked = server.join().unwrap();
+        assert_eq!(asked[0], "GET /api/definitions HTTP/1.0");
+        assert!(asked.contains(&header), "{asked:?}");
+        // Nobody is there any more.
+        assert_eq!(answer(&ask(&api)), Answer::Nobody("connection refused".to_owned()));
+        // With TLS, and no curl.
+        let tls = Api {
+            scheme: "https".to_owned(),
+            ..api
+        };
+        if !Path::new("/usr/bin/curl").exists() {
+            assert!(matches!(answer(&ask(&tls)), Answer::Nobody(why) if why.contains("no curl")));
+        }
     }
 }

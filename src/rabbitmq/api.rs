@@ -27,6 +27,8 @@ fi
 case $host in *:*) host="[$host]" ;; esac
 exec curl -sS -i --http1.0 --noproxy '*' -H @- "$@" "$scheme://$host:$port$path""#;
 
+const NO_HTTP: &str = "what listens there does not speak HTTP (`login_protocol`, `login_port`?)";
+
 /// Longest wait for an answer, seconds.
 const LIMIT_S: u32 = 60;
 
@@ -120,6 +122,7 @@ pub fn answer(result: &ExecResult) -> Answer {
         6 | 7 | 28 => return Answer::Nobody(said()),
         124 => return Answer::Nobody(format!("no answer in {LIMIT_S} s")),
         126 | 127 => return Answer::Nobody(said()),
+        _ if said().is_empty() => return Answer::Failed(NO_HTTP.to_owned()),
         _ => return Answer::Failed(said()),
     }
     if result.truncated {
@@ -134,7 +137,7 @@ pub fn answer(result: &ExecResult) -> Answer {
     });
     match (end, status) {
         (Some(end), Some(status)) => Answer::Said(status, Content::from(&bytes[end + 4..])),
-        _ => Answer::Failed("what listens there does not speak HTTP (`login_protocol`?)".to_owned()),
+        _ => Answer::Failed(NO_HTTP.to_owned()),
     }
 }
 
