@@ -19,6 +19,7 @@ use crate::transport::{Connection, Connector, SshTarget, Target};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Everything a run needs.
 pub struct Run {
@@ -39,6 +40,8 @@ pub struct Run {
     pub seed: u64,
     /// The command line that began this, without `--limit`, for the one that goes on where a rolling play stopped.
     pub command: Vec<String>,
+    /// Interrupts the run as Ctrl-C does, from within the program.
+    pub stop: Arc<Notify>,
 }
 
 /// Options of the command line about connections; variables and keywords win over them.
@@ -90,7 +93,7 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
         }
     };
     let matched = planned.iter().any(|p| !p.hosts.is_empty());
-    let mut dispatcher = Dispatcher::new(run.connector.clone(), run.forks, sink);
+    let mut dispatcher = Dispatcher::new(run.connector.clone(), run.forks, run.stop.clone(), sink);
     dispatcher.tell(Event::RunStarted {
         run: run.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -111,17 +111,24 @@ impl Dispatcher<'_> {
     pub(super) fn give_back(&mut self, batch: &mut Batch, run: &HostRun, index: usize) -> bool {
         let now_s = batch.turns.now_s();
         let done = run.standing == Standing::Admitted && !matches!(run.state, State::Failed | State::Unreachable);
-        if !done || batch.turns.unfinished.contains(&index) {
-            return false;
-        }
+        let left = batch.turns.unfinished.contains(&index);
         if self.interrupts > 0 {
             batch.turns.unfinished.insert(index);
+        }
+        if !done || left {
             return false;
         }
         let Some(turn) = batch.turns.of.get_mut(&index) else {
             return false;
         };
-        turn.come_back(now_s);
+        if self.interrupts > 0 {
+            // What waits for a restart is not handed back to its clients.
+            if run.is_half_done() || !turn.leave(now_s) {
+                return false;
+            }
+        } else {
+            turn.come_back(now_s);
+        }
         // What the tasks did is told before what follows it.
         let least = batch.least().unwrap_or_else(|| Pos(vec![u32::MAX]));
         batch.finish_tasks(Some(&least), self.sink);
@@ -153,7 +160,8 @@ impl Dispatcher<'_> {
         let Some(turn) = batch.turns.of.get_mut(&index) else {
             return true;
         };
-        if self.interrupts > 0 {
+        // What this turn took down is put up again first.
+        if self.interrupts > 0 && !turn.leave(now_s) {
             batch.turns.active.remove(&index);
             batch.turns.unfinished.insert(index);
             return true;
@@ -200,6 +208,11 @@ impl Dispatcher<'_> {
                 }
                 true
             }
+            Move::Left => {
+                batch.turns.active.remove(&index);
+                batch.turns.unfinished.insert(index);
+                true
+            }
             Move::Refuse(reason) => {
                 batch.turns.active.remove(&index);
                 batch.turns.close();
@@ -229,11 +242,18 @@ impl Dispatcher<'_> {
             let run = &runs[*index];
             let back = run.standing == Standing::Back && !batch.turns.unfinished.contains(index);
             if turn.is_drained() && !back {
-                let node = turn.node().unwrap_or("the node");
+                let (node, flag) = match turn.node() {
+                    Some(node) => (node, format!(" -n {node}")),
+                    None => ("the node", String::new()),
+                };
                 self.tell(Event::Warning {
                     host: Some(run.name.clone()),
                     task: None,
-                    text: format!("{node} may still be in maintenance mode: `rabbitmq-upgrade revive` ends it"),
+                    text: format!(
+                        "{node} may still be in maintenance mode: `rabbitmq-upgrade{flag} revive` on {} ends it, and so does a \
+                         run of the play that changes something there",
+                        run.name
+                    ),
                 });
             }
             if turn.is_clustered() && back {

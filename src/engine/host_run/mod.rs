@@ -376,6 +376,11 @@ impl HostRun {
         self.cache.expire();
     }
 
+    /// Something was changed that a handler has not been run for yet.
+    pub fn is_half_done(&self) -> bool {
+        !self.walk.notified.is_empty()
+    }
+
     pub fn facts_are_pending(&self) -> bool {
         self.facts_pending
     }

@@ -33,6 +33,8 @@ pub enum Move {
     Pass,
     /// The run stops here: why.
     Refuse(String),
+    /// The run is interrupted, and what could be taken back is.
+    Left,
 }
 
 /// Something to tell.
@@ -50,6 +52,8 @@ enum Stage {
     Start,
     Revive,
     Checks,
+    /// The run is interrupted: out of maintenance again, then stop.
+    Leave,
 }
 
 pub struct Turn {
@@ -95,6 +99,16 @@ impl Turn {
         self.enter(Stage::Start, now_s);
     }
 
+    /// The run is interrupted, and nothing is half done on the node: whether the turn has to take it out of maintenance
+    /// before it ends.
+    pub fn leave(&mut self, now_s: f64) -> bool {
+        if self.drained && self.stage != Stage::Leave {
+            self.answer = None;
+            self.enter(Stage::Leave, now_s);
+        }
+        self.stage == Stage::Leave
+    }
+
     /// Whether the node may still be in maintenance.
     pub fn is_drained(&self) -> bool {
         self.drained
@@ -128,6 +142,8 @@ impl Turn {
                 Err(error) => Err(format!("{} cannot be reached: {}", self.host, error.message)),
             };
             match result {
+                // Where it did not go, `is_drained` tells.
+                _ if self.stage == Stage::Leave => return Move::Left,
                 Ok(()) if self.stage == Stage::Tasks => return Move::Pass,
                 Ok(()) => {}
                 Err(reason) => {
@@ -166,7 +182,7 @@ impl Turn {
         match self.stage {
             Stage::Gate | Stage::Tasks => RollingStep::Gate,
             Stage::Drain | Stage::Draining | Stage::Undo => RollingStep::Drain,
-            Stage::Start | Stage::Revive | Stage::Checks => RollingStep::Return,
+            Stage::Start | Stage::Revive | Stage::Checks | Stage::Leave => RollingStep::Return,
         }
     }
 
@@ -201,7 +217,7 @@ impl Turn {
             }
             Stage::Draining => vec![Step::Probe(health::view())],
             Stage::Start => vec![Step::Op(health::await_startup(left_s)), Step::Probe(health::view())],
-            Stage::Undo | Stage::Revive => {
+            Stage::Undo | Stage::Revive | Stage::Leave => {
                 vec![Step::Op(health::revive(left_s)), Step::Probe(health::view())]
             }
             Stage::Checks => {
@@ -247,6 +263,15 @@ impl Turn {
                     self.drained = view.drained(&view.own);
                 }
                 Err(self.reason.take().unwrap_or_default())
+            }
+            Stage::Leave => {
+                let view = self.view(sight())?;
+                self.drained = view.drained(&view.own);
+                if !self.drained && view.status.runs(&view.own) {
+                    let text = format!("{} is out of maintenance, and was not waited for", view.own);
+                    told.push((RollingStep::Return, RollingState::Passed, text));
+                }
+                Ok(())
             }
             Stage::Start | Stage::Revive => {
                 if self.members == 0 && matches!(sight(), Sight::Never) {
@@ -337,7 +362,9 @@ impl Turn {
         let others = view.status.members().into_iter().filter(|n| *n != view.own);
         for node in others.clone() {
             if view.drained(node) && !around.working.contains(node) {
-                return Err(format!("{node} is in maintenance mode"));
+                return Err(format!(
+                    "{node} is in maintenance mode, which `rabbitmq-upgrade -n {node} revive` on its host ends"
+                ));
             }
         }
         let left = others
