@@ -27,10 +27,16 @@ fn cases(armored: &str, binary: &str) -> Vec<Value> {
         json!({"name": "flat", "uris": ["file:///srv/a", "file:///srv/b"], "suites": "./"}),
         json!({"name": "  Team_RabbitMQ  (4.x) É ", "uris": "http://x"}),
         json!({"name": "a__b - c", "uris": "http://x", "suites": []}),
-        base(json!({"types": ["deb", "deb-src"], "components": "main,contrib,non-free", "architectures": ["amd64", "arm64"]})),
+        base(
+            json!({"types": ["deb", "deb-src"], "components": "main,contrib,non-free", "architectures": ["amd64", "arm64"]}),
+        ),
         base(json!({"types": "deb-src", "languages": ["de", "en"], "targets": "Packages"})),
-        base(json!({"enabled": false, "pdiffs": true, "by_hash": "no", "allow_insecure": "yes", "allow_weak": 1, "trusted": "on"})),
-        base(json!({"allow_downgrade_to_insecure": false, "check_valid_until": "off", "check_date": true, "date_max_future": "600"})),
+        base(
+            json!({"enabled": false, "pdiffs": true, "by_hash": "no", "allow_insecure": "yes", "allow_weak": 1, "trusted": "on"}),
+        ),
+        base(
+            json!({"allow_downgrade_to_insecure": false, "check_valid_until": "off", "check_date": true, "date_max_future": "600"}),
+        ),
         base(json!({"inrelease_path": "some/where", "date_max_future": 0})),
         base(json!({"signed_by": KEY})),
         base(json!({"signed_by": format!("\n\n{}", KEY.trim_end())})),
@@ -69,7 +75,9 @@ fn oracle(cases: &[Value]) -> Vec<Value> {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(serde_json::to_string(cases).unwrap().as_bytes()).unwrap();
+    stdin
+        .write_all(serde_json::to_string(cases).unwrap().as_bytes())
+        .unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "the oracle fails, see above");
@@ -161,7 +169,10 @@ fn as_ansible_writes_repositories() {
         std::fs::write(&path, bytes).unwrap();
         format!("file://{}", path.display())
     };
-    let cases = cases(&key("armored", KEY.as_bytes()), &key("binary", b"\x99\x01\x0d\xff\x00binary"));
+    let cases = cases(
+        &key("armored", KEY.as_bytes()),
+        &key("binary", b"\x99\x01\x0d\xff\x00binary"),
+    );
     let theirs = oracle(&cases);
     let mut different = Vec::new();
     let mut failed = 0;
@@ -179,6 +190,11 @@ fn as_ansible_writes_repositories() {
             different.push(format!("{case}\n  Ansible {theirs}\n  rmqplay {ours}"));
         }
     }
-    assert!(different.is_empty(), "{} differ:\n{}", different.len(), different.join("\n"));
+    assert!(
+        different.is_empty(),
+        "{} differ:\n{}",
+        different.len(),
+        different.join("\n")
+    );
     assert_eq!((cases.len(), failed), (23, 5));
 }
