@@ -278,7 +278,7 @@ impl Sysctl {
     fn link_probe(&self) -> Option<Probe> {
         // `/etc/sysctl.conf` counts at boot only where a distribution links to it.
         let inside = |dir: &&str| self.file.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/'));
-        (!DIRS.iter().any(|dir| inside(dir))).then(|| Probe::stat("/etc/sysctl.d/99-sysctl.conf"))
+        (!DIRS.iter().any(inside)).then(|| Probe::stat("/etc/sysctl.d/99-sysctl.conf"))
     }
 
     /// Whether nobody can set the key here: a network namespace shows some keys of the kernel as a whole read-only
