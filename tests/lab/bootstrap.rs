@@ -335,8 +335,14 @@ fn site(stage: &Stage, uri: &str, given: &str) {
         "bootstrap_rabbitmq_com_key": format!("{uri}/key.asc"),
     });
     let values = values.to_string();
-    let run =
-        |command: &str, more: &[&str]| stage.run(command, "playbooks/site.yml", &[&["-e", &values], more].concat());
+    // The kernel's settings are another test's.
+    let run = |command: &str, more: &[&str]| {
+        stage.run(
+            command,
+            "playbooks/site.yml",
+            &[&["-e", &values, "--skip-tags", "tuning"], more].concat(),
+        )
+    };
     // A node that begins with few feature flags, as one that was upgraded has them.
     for node in &stage.nodes {
         let few = "mkdir -p /etc/rabbitmq && echo FEATURE_FLAGS=quorum_queue >/etc/rabbitmq/rabbitmq-env.conf";
@@ -345,11 +351,13 @@ fn site(stage: &Stage, uri: &str, given: &str) {
     let predicted = run("diff", &[]).ended(0).report();
     let applied = run("apply", &["--diff"]).ended(0);
     let report = applied.report();
-    for (_, task, host, result) in report.results() {
+    for (section, task, host, result) in report.results() {
         let before = predicted.status(task, host);
         let after = report.status(task, host);
+        // Whether the package starts what it brings is not foreseen: then there is nothing to restart.
+        let not_due = section == "handler" && after == "skipped";
         assert!(
-            before == after || before == "unknown",
+            before == after || before == "unknown" || not_due,
             "{task} on {host}: {before}, {after}: {result:#}"
         );
     }
