@@ -35,6 +35,8 @@ struct Broker {
     bare: bool,
 }
 
+const NOTE: &str = "/var/lib/rmqplay/in-maintenance";
+
 /// What happens to another node when the log says this.
 type Trap = (&'static str, &'static str);
 
@@ -177,6 +179,21 @@ impl Program for World {
     fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult {
         let name = host.state["name"].as_str().unwrap().to_owned();
         let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        // What the host remembers of a drain.
+        if let ["sh", "-c", script] = words[..]
+            && script.contains("in-maintenance")
+        {
+            match (act, script.contains("rm -f")) {
+                (true, true) => drop(host.files.remove(NOTE)),
+                (true, false) => host.put(NOTE, Node::file("")),
+                _ => {}
+            }
+            let there = host.files.contains_key(NOTE);
+            return ExecResult {
+                stdout: if there { "yes\n" } else { "" }.into(),
+                ..ExecResult::default()
+            };
+        }
         let (rc, said) = self.with(|cluster| {
             let broker = cluster.nodes[&name].clone();
             match (words.as_slice(), act) {
@@ -517,6 +534,66 @@ fn a_task_that_fails_stops_before_the_next_node() {
     world.with(|c| assert!(c.nodes.values().all(|n| n.running && !n.drained)));
 }
 
+/// Whatever was mended by hand, so that nothing is left to change: the node that the first run drained comes back in the
+/// next one, before its checks, and only then the others have their turn.
+#[test]
+fn who_was_left_in_maintenance_comes_back() {
+    let tasks = |good: bool| {
+        format!(
+            "
+  tasks:
+    - {{name: conf, copy: {{dest: /conf, content: new}}}}
+    - {{name: bad, command: {{argv: [{}]}}, changed_when: false}}
+  post_checks:
+    - {{name: check, command: {{argv: [check]}}, changed_when: false}}
+",
+            if good { "good" } else { "fail" }
+        )
+    };
+    let world = World::of(&ABC);
+    let fleet = world.fleet(&[]);
+    let first = Story::new(&play("true", &tasks(false)), &hosts(&ABC)).run(fleet.clone());
+    assert_eq!(world.log(), ["mq-1 drain", "mq-1 fail"]);
+    assert_eq!(resume(&first), "rmqplay apply site.yml --limit mq-1,mq-2,mq-3");
+    world.with(|c| c.log.clear());
+
+    let next = || Story::new(&play("{rebalance: false}", &tasks(true)), &hosts(&ABC)).run(fleet.clone());
+    let story = next();
+    assert_eq!(exit(&story), Exit::Done, "{}", stopped(&story));
+    let own = world.done_to("mq-1");
+    assert_eq!(
+        own,
+        [
+            "good",
+            "await_startup",
+            "revive",
+            "await_online_quorum_plus_one",
+            "check"
+        ]
+    );
+    let told = |what: &str| {
+        story
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::Warning { text, .. } if text.contains(what)))
+    };
+    assert!(told("an earlier run left the node in maintenance"));
+    assert_eq!(world.done_to("mq-2")[0], "drain");
+    world.with(|c| assert!(c.nodes.values().all(|n| n.running && !n.drained)));
+    assert!(
+        ABC.iter()
+            .all(|n| !fleet.host(n).lock().unwrap().files.contains_key(NOTE))
+    );
+
+    // And then there is nothing more to do, and nobody is asked.
+    world.with(|c| c.log.clear());
+    let story = next();
+    assert!(!told("drain") && exit(&story) == Exit::Done);
+    for host in ABC {
+        assert_eq!(world.done_to(host), ["good", "check"]);
+    }
+}
+
 /// Whenever Ctrl-C comes: a node that was drained and waits for no restart is revived, one that does is left where it is
 /// and told; nobody else is touched, and the run can be gone on with.
 #[test]
@@ -557,6 +634,8 @@ fn interrupted_once() {
             .iter()
             .any(|e| matches!(e, Event::Warning { text, .. } if text.contains("maintenance")));
         assert_eq!(warned, drained, "{moment}");
+        let noted = fleet.host(&host).lock().unwrap().files.contains_key(NOTE);
+        assert_eq!(noted, drained, "{moment}");
         if drained {
             assert!(written, "{moment}: {:?}", world.log());
             left += 1;

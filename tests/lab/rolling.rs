@@ -280,9 +280,30 @@ pub fn interrupted_once() {
     assert_eq!(turns(&report, "mq-1"), WHOLE);
     assert_eq!(report.warnings(), std::collections::BTreeSet::new());
     assert_eq!(stage.root(0, listens), "yes");
+    assert_eq!(stage.root(0, "ls /var/lib/rmqplay"), "");
     for host in ["mq-2", "mq-3"] {
         assert_eq!(turns(&report, host), Vec::<String>::new());
     }
     let resume = report.0["resume"].as_str().unwrap();
     assert!(resume.ends_with("--limit mq-1,mq-2,mq-3"), "{resume}");
+
+    // A task that fails leaves it drained; what comes next brings it back, though there is nothing left to do.
+    let fail = HOLD.replace(
+        "touch /run/holding; until [ -e /run/let-go ]; do sleep 0.1; done",
+        "false",
+    );
+    let play = stage.desk.file("fail.yml", &fail);
+    let report = stage.apply(&play, &[], 2);
+    says(
+        &report.warnings().into_iter().collect::<String>(),
+        &["rabbit@mq-1 may still be in maintenance mode: `rabbitmq-upgrade -n rabbit@mq-1 revive` on mq-1 ends it"],
+    );
+    assert_eq!(stage.root(0, listens), "no");
+    let play = stage
+        .desk
+        .file("mended.yml", &fail.replace("command: sh -c 'false'", "stat: {path: /}"));
+    let report = stage.apply(&play, &[], 0);
+    assert_eq!(turns(&report, "mq-1")[0], "return passed");
+    assert_eq!(stage.root(0, listens), "yes");
+    assert_eq!(stage.root(0, "ls /var/lib/rmqplay"), "");
 }

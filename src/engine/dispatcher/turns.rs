@@ -75,7 +75,8 @@ impl Dispatcher<'_> {
             return false;
         };
         let now_s = batch.turns.now_s();
-        let turn = Turn::new(rolling, &run.name, run.cache.who.clone(), now_s);
+        let new = if run.returns { Turn::back } else { Turn::new };
+        let turn = new(rolling, &run.name, run.cache.who.clone(), now_s);
         batch.turns.of.insert(index, turn);
         batch.turns.active.insert(index);
         batch.ready.push_back(index);
@@ -200,7 +201,7 @@ impl Dispatcher<'_> {
             }
             Move::Pass => {
                 batch.turns.active.remove(&index);
-                if run.standing == Standing::Untouched {
+                if run.standing == Standing::Untouched && !turn.returns() {
                     run.admit(Standing::Admitted);
                     batch.turns.touched.push(index);
                 } else {
@@ -250,8 +251,8 @@ impl Dispatcher<'_> {
                     host: Some(run.name.clone()),
                     task: None,
                     text: format!(
-                        "{node} may still be in maintenance mode: `rabbitmq-upgrade{flag} revive` on {} ends it, and so does a \
-                         run of the play that changes something there",
+                        "{node} may still be in maintenance mode: `rabbitmq-upgrade{flag} revive` on {} ends it, and so does \
+                         the next run of the play",
                         run.name
                     ),
                 });

@@ -81,11 +81,15 @@ impl HostRun {
 
     pub(super) fn step_task(&mut self, world: &mut World<'_>) -> Flow {
         self.read_ledger(world);
+        self.read_drained();
         let Some(task) = self.walk.current() else {
             // Handlers that needed no op (or ran as nobody expected) are still to be struck off.
             let notes = self.play.shared.mode == Mode::Apply && !self.ledger.unread && !self.walk.has_failed();
             if notes && self.ledger.written != self.pending() {
                 return Flow::Leave(self.call(Vec::new(), Vec::new(), None, world));
+            }
+            if !self.walk.has_failed() && self.is_to_come_back(world) {
+                return Flow::Leave(Next::Turn);
             }
             self.state = if self.walk.has_failed() {
                 State::Failed
@@ -173,7 +177,9 @@ impl HostRun {
             self.walk.advance();
             return Ok(Flow::Again);
         }
-        if self.standing == Standing::Admitted && self.walk.section() == Section::PostCheck {
+        if self.walk.section() == Section::PostCheck
+            && (self.standing == Standing::Admitted || self.is_to_come_back(world))
+        {
             return Err(Next::Turn);
         }
         self.announce(&task, &pos, &scope, world);

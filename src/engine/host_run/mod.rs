@@ -236,6 +236,10 @@ pub struct HostRun {
     /// Where the host failed or was lost.
     pub lost_at: Option<Pos>,
     pub standing: Standing,
+    /// Rolling: whether an earlier run left the node in maintenance, once the host has told.
+    left_drained: Option<bool>,
+    /// Nothing is to be changed, and the node is to come back from where that run left it.
+    pub returns: bool,
 }
 
 /// What the host has written down of handlers to run, see `ledger`.
@@ -367,6 +371,8 @@ impl HostRun {
             before: None,
             lost_at: None,
             standing: Standing::Untouched,
+            left_drained: None,
+            returns: false,
         }
     }
 

@@ -3,7 +3,8 @@
 
 use super::{Rolling, most};
 use crate::engine::event::{RollingState, RollingStep};
-use crate::host::{ExecResult, Observation};
+use crate::engine::ledger;
+use crate::host::{Exec, ExecResult, Observation, Op};
 use crate::rabbitmq::health::{self, Sight, View};
 use crate::transport::{CallError, Reply, Response, RunAs, Step};
 use std::collections::BTreeSet;
@@ -66,6 +67,8 @@ pub struct Turn {
     since_s: f64,
     /// The node has been sent into maintenance and was not seen out of it.
     drained: bool,
+    /// An earlier run drained it: it only comes back.
+    returns: bool,
     /// This host's node, once it is known.
     own: Option<String>,
     /// Members when the gate opened; 0 where no broker had run.
@@ -86,12 +89,28 @@ impl Turn {
             stage: Stage::Gate,
             since_s: now_s,
             drained: false,
+            returns: false,
             own: None,
             members: 0,
             reason: None,
             waiting: None,
             answer: None,
         }
+    }
+
+    /// Of a node that an earlier run left in maintenance, and on which nothing is to be changed.
+    pub fn back(rolling: Arc<Rolling>, host: &str, who: Option<RunAs>, now_s: f64) -> Turn {
+        Turn {
+            stage: Stage::Start,
+            drained: true,
+            returns: true,
+            ..Turn::new(rolling, host, who, now_s)
+        }
+    }
+
+    /// Whether the node only comes back.
+    pub fn returns(&self) -> bool {
+        self.returns
     }
 
     /// The tasks are done: the node is to come back.
@@ -211,19 +230,25 @@ impl Turn {
             Stage::Drain => {
                 self.drained = true;
                 vec![
+                    Step::Op(ledger::note_drained(true)),
                     Step::Op(health::drain(self.rolling.drain_timeout_s)),
                     Step::Probe(health::view()),
                 ]
             }
             Stage::Draining => vec![Step::Probe(health::view())],
             Stage::Start => vec![Step::Op(health::await_startup(left_s)), Step::Probe(health::view())],
-            Stage::Undo | Stage::Revive | Stage::Leave => {
-                vec![Step::Op(health::revive(left_s)), Step::Probe(health::view())]
-            }
+            Stage::Revive => vec![Step::Op(health::revive(left_s)), Step::Probe(health::view())],
+            // What is not revived stays written down.
+            Stage::Undo | Stage::Leave => vec![
+                Step::Op(or_stop(health::revive(left_s))),
+                Step::Op(ledger::note_drained(false)),
+                Step::Probe(health::view()),
+            ],
             Stage::Checks => {
                 let quorum = (self.members > 1).then(|| Step::Op(health::await_quorum_plus_one(left_s)));
                 let checks = health::checks().map(|(_, probe)| Step::Probe(probe));
-                quorum.into_iter().chain(checks).collect()
+                let back = Step::Op(ledger::note_drained(false));
+                std::iter::once(back).chain(quorum).chain(checks).collect()
             }
         })
     }
@@ -283,6 +308,9 @@ impl Turn {
                     Err(reason) => return Err(did(response).unwrap_or(reason)),
                 };
                 self.own = Some(view.own.clone());
+                if self.returns {
+                    self.members = view.status.members().len();
+                }
                 if self.members > 1 {
                     self.complete(&view)?;
                 }
@@ -438,6 +466,14 @@ fn seen(reply: &Reply) -> Option<ExecResult> {
             ..ExecResult::default()
         }),
         _ => None,
+    }
+}
+
+/// The op, whose failure stops what follows it.
+fn or_stop(op: Op) -> Op {
+    match op {
+        Op::Exec(exec) => Op::Exec(Exec { ok: vec![0], ..exec }),
+        op => op,
     }
 }
 
