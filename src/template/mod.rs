@@ -15,6 +15,7 @@ mod eval;
 mod fault;
 mod filters;
 mod globals;
+pub mod imagine;
 mod lookups;
 mod methods;
 mod ops;
