@@ -46,6 +46,8 @@ pub enum Text {
     Settings {
         settings: Vec<Setting>,
         profile: Option<(String, crate::diagnostic::Span)>,
+        /// Values that are not known, and why.
+        unknown: Vec<String>,
         /// Some keys are not known.
         open: bool,
     },
@@ -332,9 +334,9 @@ impl Looker<'_> {
             _ => Vec::new(),
         };
         let secret = evaluation.flag(task, "no_log", |c| c.no_log.as_ref());
-        let unknown = match &text {
+        let unknown: BTreeSet<String> = match &text {
             Text::Rendered(imagined) => imagined.ways.iter().flat_map(|w| w.unknown.clone()).collect(),
-            Text::Settings { .. } => BTreeSet::new(),
+            Text::Settings { unknown, .. } => unknown.iter().cloned().collect(),
         };
         for why in unknown {
             self.untold(task, host, why);
@@ -441,7 +443,7 @@ impl Looker<'_> {
             (None, Some(src)) => {
                 let path = evaluate::find_source(task, evaluation, "files", &src).map_err(|e| e.message)?;
                 let text = self.read(&path)?;
-                let from = self.run.shared.sources.add(path, text.as_str());
+                let from = self.run.shared.sources.add(self.shown(&path), text.as_str());
                 Imagined {
                     ways: vec![Way {
                         pieces: vec![Piece {
@@ -459,6 +461,15 @@ impl Looker<'_> {
             (None, None) => return Ok(None),
         };
         Ok(Some((dest, Text::Rendered(text))))
+    }
+
+    /// A path below the working directory as one would write it there: `playbook_dir` makes absolute ones.
+    fn shown(&self, path: &str) -> String {
+        let files = &self.run.shared.files;
+        let whole = files.absolute(path);
+        let here = files.absolute(".");
+        let inside = whole.strip_prefix(&here).and_then(|p| p.strip_prefix('/'));
+        inside.map_or_else(|| path.to_owned(), str::to_owned)
     }
 
     fn read(&self, path: &str) -> Result<String, String> {
@@ -491,6 +502,7 @@ impl Looker<'_> {
             values: values.into_iter().collect(),
         });
         let search = &evaluation.scope.search;
+        let path = self.shown(&path);
         let imagined = self.run.shared.templar.imagine_file(&path, &text, options, search, &scope);
         imagined.map_err(|e| e.message)
     }
@@ -511,7 +523,7 @@ impl Looker<'_> {
             return Ok(Some((dest, Text::Rendered(self.content(content, watched)?))));
         }
         let mut settings = Vec::new();
-        let mut open = false;
+        let (mut open, mut unknown) = (false, Vec::new());
         if let Some(values) = argument(task, "values") {
             let scope: Arc<dyn Scope> = watched.clone();
             let mut tree = Tree {
@@ -519,19 +531,22 @@ impl Looker<'_> {
                 scope: &scope,
                 out: &mut settings,
                 open: &mut open,
+                unknown: &mut unknown,
             };
             tree.node(values, String::new(), values.span);
         }
         let profile = match text("profile") {
             Ok(name) => name.zip(argument(task, "profile").map(|n| n.span)),
-            Err(_) => {
+            Err(trouble) => {
                 open = true;
+                unknown.push(why(trouble));
                 None
             }
         };
         let text = Text::Settings {
             settings,
             profile,
+            unknown,
             open,
         };
         Ok(Some((dest, text)))
@@ -544,6 +559,7 @@ struct Tree<'a> {
     scope: &'a Arc<dyn Scope>,
     out: &'a mut Vec<Setting>,
     open: &'a mut bool,
+    unknown: &'a mut Vec<String>,
 }
 
 fn below(key: &str, name: &str) -> String {
@@ -570,15 +586,20 @@ impl Tree<'_> {
             _ if node.is_template() => match self.looker.run.shared.templar.resolve(node, self.scope) {
                 Ok(Some(value)) => self.value(&value, key, key_span, node.span),
                 Ok(None) => {}
-                Err(_) if key.is_empty() => *self.open = true,
-                // Its value may be a tree of settings.
-                Err(_) if conf::schema::find(&key).is_none() => *self.open = true,
-                Err(_) => self.out.push(Setting {
-                    key,
-                    key_span,
-                    value: None,
-                    value_span: node.span,
-                }),
+                Err(error) => {
+                    self.unknown.push(error.message);
+                    // Otherwise it may be a tree of settings.
+                    if conf::schema::find(&key).is_some() {
+                        self.out.push(Setting {
+                            key,
+                            key_span,
+                            value: None,
+                            value_span: node.span,
+                        });
+                    } else {
+                        *self.open = true;
+                    }
+                }
             },
             _ => self.value(&node.to_value(), key, key_span, node.span),
         }

@@ -3,10 +3,10 @@
 
 use super::ast::Compiled;
 use super::eval::{self, Ctx, Frame};
-use super::fault::{At, Fault, Place, Res};
+use super::fault::{At, Fault, Origin, Place, Res};
 use super::value::Value;
 use super::{ErrorKind, FileOptions, Found, Inner, Overlay, Scope, TemplateError, Templar, header};
-use crate::diagnostic::Span;
+use crate::diagnostic::{SourceMap, Span};
 use crate::language::Node;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -67,6 +67,46 @@ impl Way {
     }
 }
 
+impl Way {
+    /// Notes that the text from `start` on was made at `at`.
+    fn comes_from(&mut self, sources: &SourceMap, at: &At, start: usize, verbatim: bool) {
+        let end = self.text.len();
+        let len = |span: Span| (span.end - span.start) as usize;
+        let Some(from) = at.span(sources) else { return };
+        if !verbatim || len(from) == end - start {
+            let piece = Piece {
+                start,
+                end,
+                from,
+                verbatim,
+            };
+            return self.pieces.push(piece);
+        }
+        // A block of YAML is indented: each of its lines has its own place.
+        let mut begin = start;
+        let mut offset = at.start;
+        for line in self.text.get(start..).unwrap_or_default().split_inclusive('\n') {
+            let content = line.strip_suffix('\n').unwrap_or(line);
+            let length = u32::try_from(content.len()).unwrap_or(0);
+            let one = At {
+                origin: at.origin.clone(),
+                start: offset,
+                end: offset + length,
+            };
+            if let Some(from) = one.span(sources).filter(|_| length > 0) {
+                self.pieces.push(Piece {
+                    start: begin,
+                    end: begin + content.len(),
+                    from,
+                    verbatim: len(from) == content.len(),
+                });
+            }
+            begin += line.len();
+            offset += length + u32::from(content.len() < line.len());
+        }
+    }
+}
+
 /// What an evaluation in this mode has met and decided.
 pub(crate) struct Guess {
     /// Address of the list that takes the template's own output; what is captured on the way has others.
@@ -106,9 +146,14 @@ impl Guess {
     }
 
     fn note(&self, fault: &Fault) {
+        let mut text = fault.message.clone();
+        // The variable a reader knows, not the fact at the end of its chain.
+        if let Some((needed, _)) = fault.trail.last() {
+            text = format!("{text}, {}", needed.trim_end_matches(" here"));
+        }
         let mut unknown = self.unknown.borrow_mut();
-        if !unknown.contains(&fault.message) {
-            unknown.push(fault.message.clone());
+        if !unknown.contains(&text) {
+            unknown.push(text);
         }
     }
 
@@ -173,17 +218,20 @@ impl Templar {
             let compiled = self.inner.template(text, place).map_err(|f| self.error(f, Some(from)))?;
             return self.imagine(&compiled, place, &FileOptions::default(), &[], scope, Some(from));
         }
-        let piece = Piece {
-            start: 0,
-            end: text.len(),
-            from,
-            verbatim: (from.end - from.start) as usize == text.len(),
-        };
-        let way = Way {
+        let mut way = Way {
             text: text.to_owned(),
-            pieces: vec![piece],
             ..Way::default()
         };
+        let origin = Origin {
+            text: text.into(),
+            place: Place::Node(from),
+        };
+        let at = At {
+            origin: Rc::new(origin),
+            start: 0,
+            end: u32::try_from(text.len()).unwrap_or(u32::MAX),
+        };
+        way.comes_from(&self.inner.sources, &at, 0, true);
         Ok(Imagined {
             ways: vec![way],
             complete: true,
@@ -264,16 +312,8 @@ fn one(
                 Err(fault) => return Err(fault),
             },
         }
-        let from = mark.and_then(|(at, verbatim)| Some((at.span(&inner.sources)?, verbatim)));
-        if let Some((from, verbatim)) = from {
-            let end = way.text.len();
-            let verbatim = verbatim && (from.end - from.start) as usize == end - start;
-            way.pieces.push(Piece {
-                start,
-                end,
-                from,
-                verbatim,
-            });
+        if let Some((at, verbatim)) = mark {
+            way.comes_from(&inner.sources, &at, start, verbatim);
         }
     }
     let ends = |s: &str| s.len() - s.trim_end_matches('\n').len();

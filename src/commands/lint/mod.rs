@@ -48,7 +48,12 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
         let program = check(session, one, &config, args.rabbitmq_version, &mut diagnostics);
         if let Some(program) = program {
             let run = known.run(session, program, &one.path, &config);
-            open.extend(rendered::check(session, &run, args.rabbitmq_version, &mut diagnostics));
+            // A role's task is that of every playbook that has the role.
+            for one in rendered::check(session, &run, args.rabbitmq_version, &mut diagnostics) {
+                if !open.contains(&one) {
+                    open.push(one);
+                }
+            }
         }
     }
     broker::check(session, &found, args.rabbitmq_version, &mut diagnostics);

@@ -20,6 +20,7 @@ const _: () = assert!(HOLE == conf::HOLE);
 const RENDERED: FileId = FileId(u32::MAX);
 
 /// Something that was not judged: where, on which hosts, why.
+#[derive(PartialEq)]
 pub struct Open {
     pub at: String,
     pub hosts: Vec<String>,
@@ -158,7 +159,7 @@ impl Judge<'_> {
             ..Target::default()
         };
         let placed = match (&one.text, broker_file::kind(&one.dest)) {
-            (Text::Settings { settings, profile, open }, _) => {
+            (Text::Settings { settings, profile, open, .. }, _) => {
                 let lines = with_profile(settings, profile.as_ref(), version);
                 let found = if whole && !open {
                     conf::check(&lines, &target)
@@ -266,24 +267,22 @@ impl Judge<'_> {
             return found;
         }
         let at = found.position();
-        let entry = one.read.iter().find_map(|(_, node)| entry(node, key));
-        if let Some(span) = entry {
-            return match Some(span) == at {
-                true => found,
-                false => found.related(format!("`{key}` is given here"), span, ""),
-            };
+        if let Some(node) = given(&one.read, key, value) {
+            if Some(node.span) != at {
+                let named = format!("`{key}` is given here");
+                return with_variable(found.related(named, node.span, ""), one, node.as_str().unwrap_or_default());
+            }
+            return with_variable(found, one, node.as_str().unwrap_or_default());
         }
         let Some(value) = value else { return found };
         let source = at.and_then(|at| {
             let file = self.session.sources.get(at.file)?;
             file.text.get(at.start as usize..at.end as usize).map(str::to_owned)
         });
-        let words: Vec<&str> = source
-            .iter()
-            .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_'))
-            .collect();
-        if let Some((name, node)) = one.read.iter().find(|(name, _)| words.contains(&name.as_str())) {
-            return found.related(format!("`{name}` is set here"), node.span, "");
+        let before = found.related.len();
+        let found = with_variable(found, one, source.as_deref().unwrap_or_default());
+        if found.related.len() > before {
+            return found;
         }
         let mut same = Vec::new();
         for (name, node) in &one.read {
@@ -441,16 +440,38 @@ fn shown_line(way: &Way, at: Span, env: bool, secret: bool) -> (usize, String) {
     (number, text)
 }
 
-/// Where a mapping gives `key` a value: the whole key, or a tree of its parts.
-fn entry(node: &Node, key: &str) -> Option<Span> {
-    let Yaml::Map(map) = &node.yaml else { return None };
-    map.entries.iter().find_map(|e| {
-        if e.key == key {
-            return Some(e.value.span);
+/// Adds where the variable stands that an expression names.
+fn with_variable(found: Diagnostic, one: &Written, expression: &str) -> Diagnostic {
+    let mut words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    match words.find_map(|word| one.read.iter().find(|(name, _)| name == word)) {
+        Some((name, node)) if Some(node.span) != found.position() => {
+            found.related(format!("`{name}` is set here"), node.span, "")
         }
-        let rest = key.strip_prefix(e.key.as_str()).and_then(|r| r.strip_prefix('.'));
-        rest.and_then(|rest| entry(&e.value, rest)).or_else(|| entry(&e.value, key))
-    })
+        _ => found,
+    }
+}
+
+/// The value that a mapping among the variables gives `key`: the very value, else what may have become it.
+fn given<'n>(read: &'n [(String, std::sync::Arc<Node>)], key: &str, value: Option<&str>) -> Option<&'n Node> {
+    let mut all = Vec::new();
+    read.iter().for_each(|(_, node)| entries(node, key, &mut all));
+    let is = |n: &&Node| value.is_none_or(|v| crate::modules::plain(&n.to_value()) == v);
+    let may_be = |n: &&Node| n.is_template() || n.as_map().is_some() || n.as_seq().is_some();
+    let found = all.iter().copied().find(|n| is(n));
+    found.or_else(|| all.iter().copied().find(|n| may_be(n)))
+}
+
+/// What mappings give `key`, as a whole or as a tree of its parts.
+fn entries<'n>(node: &'n Node, key: &str, out: &mut Vec<&'n Node>) {
+    let Yaml::Map(map) = &node.yaml else { return };
+    for entry in &map.entries {
+        if entry.key == key {
+            out.push(&entry.value);
+        } else if let Some(rest) = key.strip_prefix(entry.key.as_str()).and_then(|r| r.strip_prefix('.')) {
+            entries(&entry.value, rest, out);
+        }
+        entries(&entry.value, key, out);
+    }
 }
 
 /// The scalars below a node that are `value`.
