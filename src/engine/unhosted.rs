@@ -571,7 +571,19 @@ fn below(key: &str, name: &str) -> String {
 }
 
 impl Tree<'_> {
+    /// The mapping or list that `{{ name }}` stands for, as it is written: some of it may be known where not all is.
+    fn named(&self, node: &Node) -> Option<Arc<Node>> {
+        let name = node.as_str()?.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
+        match self.scope.lookup(name) {
+            Found::Trusted(tree) if matches!(tree.yaml, Yaml::Map(_) | Yaml::Seq(_)) => Some(tree),
+            _ => None,
+        }
+    }
+
     fn node(&mut self, node: &Node, key: String, key_span: crate::diagnostic::Span) {
+        if let Some(tree) = self.named(node) {
+            return self.node(&tree, key, key_span);
+        }
         match &node.yaml {
             Yaml::Map(map) => {
                 for entry in &map.entries {

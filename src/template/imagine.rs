@@ -53,11 +53,13 @@ impl Way {
     /// Where the bytes `start..end` of the text were made; the span's bytes are the text's own if the flag says so.
     pub fn origin(&self, start: usize, end: usize) -> Option<(Span, bool)> {
         let first = self.pieces.partition_point(|p| p.end <= start);
+        // Behind the end is where the last one was made.
+        let first = first.min(self.pieces.len().checked_sub(1)?);
         let touched = self.pieces.get(first..)?;
         let touched = &touched[..touched.partition_point(|p| p.start < end.max(start + 1))];
         match touched {
-            [] => None,
-            [one] if one.verbatim => {
+            [] => self.pieces.get(first).map(|one| (one.from, false)),
+            [one] if one.verbatim && one.start <= start && end <= one.end => {
                 let at = one.from.start as usize;
                 Some((Span::new(one.from.file, at + start - one.start, at + end - one.start), true))
             }

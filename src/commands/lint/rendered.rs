@@ -41,7 +41,13 @@ pub fn check(session: &Session, run: &Run, version: Option<Version>, out: &mut V
         let whole = hosts.iter().all(|host| alone.contains(*host));
         judge.written(first, &hosts, whole);
     }
-    out.extend(judge.found.into_values().map(Finding::told));
+    let mut order: Vec<&str> = Vec::new();
+    for one in &told.written {
+        if !order.contains(&one.host.as_str()) {
+            order.push(&one.host);
+        }
+    }
+    out.extend(judge.found.into_values().map(|finding| finding.told(&order)));
     let mut open = untold(session, &told.untold);
     // Their mistakes are those of a run, which tells them.
     open.extend(told.plays.into_iter().map(|problem| Open {
@@ -120,7 +126,9 @@ struct Finding {
 }
 
 impl Finding {
-    fn told(self) -> Diagnostic {
+    /// `order`: hosts as the inventory has them.
+    fn told(mut self, order: &[&str]) -> Diagnostic {
+        self.hosts.sort_by_key(|host| order.iter().position(|h| h == host));
         let mut whose = format!("in `{}`", self.dest);
         if !self.hosts.is_empty() {
             whose = format!("{whose} of {}", names(&self.hosts));
@@ -183,7 +191,10 @@ impl Judge<'_> {
     }
 
     fn add(&mut self, one: &Written, hosts: &[&str], found: Placed) {
-        let env = broker_file::kind(&one.dest) == Some(Kind::Env);
+        let kind = broker_file::kind(&one.dest);
+        let env = kind == Some(Kind::Env);
+        // What is secret among Erlang's terms, nothing marks.
+        let hidden = one.secret || kind == Some(Kind::Advanced);
         let mut diagnostic = found.diagnostic;
         let mut line = None;
         if let Text::Rendered(imagined) = &one.text
@@ -191,7 +202,7 @@ impl Judge<'_> {
         {
             let setting = found.at.and_then(|at| setting_at(way, at));
             diagnostic = self.moved(diagnostic, way, one, env);
-            line = found.at.map(|at| shown_line(way, at, env, one.secret));
+            line = found.at.map(|at| shown_line(way, at, env, hidden));
             if let (Some((key, value)), false) = (setting, one.secret) {
                 diagnostic = self.with_origin(diagnostic, one, &key, value.as_deref());
             }
@@ -254,8 +265,11 @@ impl Judge<'_> {
     fn shown(&mut self, span: Span, env: bool) -> Span {
         let sources = &self.session.sources;
         let file = *self.shown.entry((span.file, env)).or_insert_with(|| match sources.get(span.file) {
-            Some(source) if env => sources.add(source.name.clone(), conf::env::masked(&source.text)),
-            Some(source) => sources.add(source.name.clone(), conf::masked(&source.text)),
+            Some(source) => {
+                let name = source.name.strip_prefix("./").unwrap_or(&source.name);
+                let mask = if env { conf::env::masked } else { conf::masked };
+                sources.add(name, mask(&source.text))
+            }
             None => span.file,
         });
         Span { file, ..span }
