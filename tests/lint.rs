@@ -72,7 +72,12 @@ fn the_shipped_playbooks_are_clean_with_every_profile() {
             &["-i", "inventories/example", "--rabbitmq-version", "3.10"],
             &["-i", "inventories/example", "--rabbitmq-version", "4.3"],
         ] {
-            let args: Vec<&str> = base.iter().chain(&["-e", profile.as_str()]).chain(more).copied().collect();
+            let args: Vec<&str> = base
+                .iter()
+                .chain(&["-e", profile.as_str()])
+                .chain(more)
+                .copied()
+                .collect();
             let output = env.run(&args);
             assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{args:?}");
         }
@@ -87,7 +92,10 @@ fn mistakes_in_the_inventory_of_the_shipped_playbooks_are_found() {
         "rabbitmq_profile: production\nrabbitmq_disk_free_limit_bytes: 2Gigs\nrabbitmq_settings:\n  \
          vm_memory_high_watermark:\n    relative: 0.4\n  heartbeat: '{{ site_heartbeat }}'\nsite_heartbeat: 30\n",
     );
-    env.write("inventories/example/host_vars/mq-2.example.org.yml", "site_heartbeat: -5\n");
+    env.write(
+        "inventories/example/host_vars/mq-2.example.org.yml",
+        "site_heartbeat: -5\n",
+    );
     let output = env.run(&["lint", "playbooks/rabbitmq.yml", "-i", "inventories/example"]);
     assert_eq!((output.code, output.stdout.as_str()), (1, ""));
     assert_snapshot!(output.stderr);
@@ -107,9 +115,17 @@ fn the_first_blocks_behind_variables() {
         env.write("inventory/group_vars/rabbitmq.json", &lines);
         env.write("plain/rabbitmq.conf", &text);
         for version in [&[][..], &["--rabbitmq-version", "3.10"], &["--rabbitmq-version", "4.0"]] {
-            let plain: Vec<&str> = ["lint", "plain", "--format", "json"].iter().chain(version).copied().collect();
+            let plain: Vec<&str> = ["lint", "plain", "--format", "json"]
+                .iter()
+                .chain(version)
+                .copied()
+                .collect();
             let plain = told(&env.run(&plain));
-            let args: Vec<&str> = ["-i", "inventory", "--format", "json"].iter().chain(version).copied().collect();
+            let args: Vec<&str> = ["-i", "inventory", "--format", "json"]
+                .iter()
+                .chain(version)
+                .copied()
+                .collect();
             assert!(plain.len() > 3, "{plain:#?}");
             let mut once = plain.clone();
             once.dedup();
@@ -148,8 +164,14 @@ fn every_way_of_writing_a_file_is_judged() {
         "- template: {src: limit.j2, dest: '/etc/rabbitmq/conf.d/{{ item.name }}.conf'}\n  loop: '{{ limits }}'\n",
     );
     env.write("limit.j2", "disk_free_limit.absolute = {{ item.limit }}X\n");
-    env.write("own.conf.j2", "{% include 'inner.j2' %}\nframe_max = {{ [1, 2] | sum }}\n");
-    env.write("inner.j2", "{{ 'hear' ~ 'beat' }} = 20\ndefault_pass = {{ 'to#psecret' }}\n");
+    env.write(
+        "own.conf.j2",
+        "{% include 'inner.j2' %}\nframe_max = {{ [1, 2] | sum }}\n",
+    );
+    env.write(
+        "inner.j2",
+        "{{ 'hear' ~ 'beat' }} = 20\ndefault_pass = {{ 'to#psecret' }}\n",
+    );
     env.write("files/plain.conf", "heartbeat = ten\n");
     let output = lint(&env, &["-i", "inventory", "-v"]);
     assert!(!output.stderr.contains("psecret"));
@@ -158,7 +180,9 @@ fn every_way_of_writing_a_file_is_judged() {
 
 #[test]
 fn what_only_a_host_knows_is_no_false_alarm() {
-    let env = play(&format!("    - command: hostname\n      register: result\n{TEMPLATE}      when: ansible_facts.a == 1\n"));
+    let env = play(&format!(
+        "    - command: hostname\n      register: result\n{TEMPLATE}      when: ansible_facts.a == 1\n"
+    ));
     for text in [
         // One of two ways each time, never both.
         "{% if ansible_facts.a == 1 %}\nheartbeat = 10\n{% endif %}\n{% if ansible_facts.a != 1 %}\nheartbeat = 20\n{% endif %}\n",
@@ -182,7 +206,11 @@ fn what_only_a_host_knows_is_no_false_alarm() {
         "heartbeat = {{ hostvars['mq-2'].result.stdout }}\n",
     ] {
         env.write("rabbitmq.j2", text);
-        for more in [&[][..], &["-i", "inventory"], &["-i", "inventory", "--rabbitmq-version", "3.10"]] {
+        for more in [
+            &[][..],
+            &["-i", "inventory"],
+            &["-i", "inventory", "--rabbitmq-version", "3.10"],
+        ] {
             let output = lint(&env, more);
             assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{text}\n{more:?}");
         }
@@ -192,7 +220,10 @@ fn what_only_a_host_knows_is_no_false_alarm() {
 #[test]
 fn the_rest_of_such_a_file_is_judged() {
     for (text, expected) in [
-        ("heartbeat = {{ ansible_facts.a }}\nheartbeat = 30\n", "E605 `heartbeat` is set twice"),
+        (
+            "heartbeat = {{ ansible_facts.a }}\nheartbeat = 30\n",
+            "E605 `heartbeat` is set twice",
+        ),
         (
             "{% if ansible_facts.a %}\nframe_max = {{ word }}\n{% endif %}\n",
             "E604 `frame_max` must be a number of bytes, or one with `KB`, `MB` or `GB`, not `many`",
@@ -221,7 +252,10 @@ fn the_rest_of_such_a_file_is_judged() {
             "log.syslog.ip = {{ ansible_facts.a }}\n",
             "E604 `log.syslog.ip` needs `log.syslog = true`",
         ),
-        ("heartbeat = {{ item | default('x') }}y{{ word }}\n", "E604 `heartbeat` must be a whole number, not `xymany`"),
+        (
+            "heartbeat = {{ item | default('x') }}y{{ word }}\n",
+            "E604 `heartbeat` must be a whole number, not `xymany`",
+        ),
     ] {
         let env = play(TEMPLATE);
         env.write("inventory/group_vars/rabbitmq.yml", "word: many\nkey: hearbeat\n");
@@ -236,7 +270,11 @@ fn a_variable_of_the_play_says_which_release_it_is_for() {
     let env = play(TEMPLATE);
     env.write("rabbitmq.j2", "{{ 'default_queue_type' }} = quorum\n");
     let found = |more: &[&str]| {
-        let args: Vec<&str> = ["-i", "inventory", "--format", "json"].iter().chain(more).copied().collect();
+        let args: Vec<&str> = ["-i", "inventory", "--format", "json"]
+            .iter()
+            .chain(more)
+            .copied()
+            .collect();
         told(&lint(&env, &args))
     };
     let old = ["E603 RabbitMQ 3.10 does not know `default_queue_type`"];
@@ -251,7 +289,10 @@ fn a_variable_of_the_play_says_which_release_it_is_for() {
         "rabbitmq.j2",
         "{% if rabbitmq_series is version('4.0', '<') %}\n{{ 'default_queue_type' }} = quorum\n{% endif %}\n",
     );
-    env.write("inventory/group_vars/rabbitmq.yml", "rabbitmq_series: '{{ ansible_facts.x }}'\n");
+    env.write(
+        "inventory/group_vars/rabbitmq.yml",
+        "rabbitmq_series: '{{ ansible_facts.x }}'\n",
+    );
     assert!(found(&[]).is_empty());
     assert!(found(&["--rabbitmq-version", "4.0"]).is_empty());
     assert_eq!(found(&["--rabbitmq-version", "3.10"]), old);
@@ -266,7 +307,11 @@ fn a_task_that_is_not_for_a_host_is_not_judged_there() {
     assert_eq!(lint(&env, &["-i", "inventory"]).code, 0);
     env.write("inventory/host_vars/mq-2.yml", "beat: often\n");
     let output = lint(&env, &["-i", "inventory"]);
-    assert!(output.stderr.contains("of mq-2, line 1: `heartbeat = often`"), "{}", output.stderr);
+    assert!(
+        output.stderr.contains("of mq-2, line 1: `heartbeat = often`"),
+        "{}",
+        output.stderr
+    );
     // Which host that is, no inventory says: it stays open.
     assert_eq!(lint(&env, &[]).code, 0);
 }
@@ -293,6 +338,10 @@ fn nothing_is_run_and_nothing_is_written() {
     );
     let output = lint(&env, &["-i", "inventory", "-v"]);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
-    assert!(output.stdout.contains("nothing is run or written here"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("nothing is run or written here"),
+        "{}",
+        output.stdout
+    );
     assert!(!env.path().join("ran").exists() && !env.path().join("made").exists());
 }

@@ -815,9 +815,22 @@ pub fn preview(run: &Run, wanted: &[bool]) -> (Vec<Preview>, Vec<Diagnostic>) {
     let mut beside: HashMap<String, Arc<Adjacent>> = HashMap::new();
     for (play, _) in run.program.plays.iter().zip(wanted).filter(|(_, wanted)| **wanted) {
         let directory = directory(&play.path);
-        let load = || Arc::new(Adjacent::load(&run.inventory, &[directory.clone()], &*run.shared.files, &run.shared.sources).0);
+        let load = || {
+            Arc::new(
+                Adjacent::load(
+                    &run.inventory,
+                    &[directory.clone()],
+                    &*run.shared.files,
+                    &run.shared.sources,
+                )
+                .0,
+            )
+        };
         let adjacent = beside.entry(directory.clone()).or_insert_with(load).clone();
-        match plan_play(run, play, adjacent).map_err(|d| vec![*d]).and_then(|planned| preview_play(run, &planned)) {
+        match plan_play(run, play, adjacent)
+            .map_err(|d| vec![*d])
+            .and_then(|planned| preview_play(run, &planned))
+        {
             Ok(preview) => previews.push(preview),
             Err(diagnostics) => refused.extend(diagnostics),
         }
@@ -832,9 +845,15 @@ fn preview_play(run: &Run, planned: &Planned) -> Result<Preview, Vec<Diagnostic>
     let mut magic = play_magic(run, &play.play, [hosts, hosts, hosts]);
     let nobody = [String::new()];
     let names = if hosts.is_empty() {
-        ["groups", "ansible_play_hosts", "ansible_play_hosts_all", "ansible_play_batch", "play_hosts"]
-            .iter()
-            .for_each(|name| drop(magic.remove(*name)));
+        [
+            "groups",
+            "ansible_play_hosts",
+            "ansible_play_hosts_all",
+            "ansible_play_batch",
+            "play_hosts",
+        ]
+        .iter()
+        .for_each(|name| drop(magic.remove(*name)));
         &nobody
     } else {
         hosts.as_slice()
@@ -845,13 +864,24 @@ fn preview_play(run: &Run, planned: &Planned) -> Result<Preview, Vec<Diagnostic>
     let role_vars: Vec<Layer> = roles.iter().map(|r| Arc::new(r.vars.clone())).collect();
     let play_vars: Layer = Arc::new(play.play.common.vars.clone());
     for host in run.inventory.hosts() {
-        board.enter(Arc::new(layers(run, planned, host, &magic, Vec::new(), Vec::new(), true)), None);
+        board.enter(
+            Arc::new(layers(run, planned, host, &magic, Vec::new(), Vec::new(), true)),
+            None,
+        );
     }
     let mut files: HashMap<String, Layer> = HashMap::new();
     let mut out = Vec::new();
     let mut refused = Vec::new();
     for name in names {
-        let mut host = layers(run, planned, name, &magic, defaults.clone(), vec![play_vars.clone()], true);
+        let mut host = layers(
+            run,
+            planned,
+            name,
+            &magic,
+            defaults.clone(),
+            vec![play_vars.clone()],
+            true,
+        );
         if name.is_empty() {
             host.magic.clear();
         }

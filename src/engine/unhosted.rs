@@ -112,7 +112,14 @@ pub fn written(run: &Run, version: Option<Version>) -> Telling {
                 preview.board.publish(&host.name, &Pos::default(), name, value);
             }
             for task in &writers {
-                let mut scope = scope(host, &preview.play, produced.clone(), &Pos::default(), Some(task), &preview.board);
+                let mut scope = scope(
+                    host,
+                    &preview.play,
+                    produced.clone(),
+                    &Pos::default(),
+                    Some(task),
+                    &preview.board,
+                );
                 if host.name.is_empty() {
                     scope.hostvars = None;
                 }
@@ -156,7 +163,10 @@ fn writes(task: &Task) -> bool {
     match task.module {
         "rabbitmq_conf" | "include_tasks" => true,
         "template" | "copy" => argument(task, "dest").is_some_and(|dest| {
-            dest.is_template() || dest.as_str().is_some_and(|d| d.ends_with('/') || broker_file::is_one(d))
+            dest.is_template()
+                || dest
+                    .as_str()
+                    .is_some_and(|d| d.ends_with('/') || broker_file::is_one(d))
         }),
         _ => false,
     }
@@ -399,11 +409,13 @@ impl Looker<'_> {
     fn named_version(&self, task: &Task, evaluation: &Evaluation<'_>) -> Option<Version> {
         let argument = argument(task, "version").filter(|_| task.module == "rabbitmq_conf");
         let argument = argument.and_then(|node| evaluation.text(node).ok());
-        let variables = RELEASE.into_iter().filter_map(|name| match evaluation.scope.lookup(name) {
-            Found::Trusted(node) => evaluation.text(&node).ok(),
-            Found::Data(value) => Some(modules::plain(&value)),
-            _ => None,
-        });
+        let variables = RELEASE
+            .into_iter()
+            .filter_map(|name| match evaluation.scope.lookup(name) {
+                Found::Trusted(node) => evaluation.text(&node).ok(),
+                Found::Data(value) => Some(modules::plain(&value)),
+                _ => None,
+            });
         let named = argument.into_iter().chain(variables);
         // `3.10` without quotes is the number 3.1: no release anybody means.
         named
@@ -503,7 +515,11 @@ impl Looker<'_> {
         });
         let search = &evaluation.scope.search;
         let path = self.shown(&path);
-        let imagined = self.run.shared.templar.imagine_file(&path, &text, options, search, &scope);
+        let imagined = self
+            .run
+            .shared
+            .templar
+            .imagine_file(&path, &text, options, search, &scope);
         imagined.map_err(|e| e.message)
     }
 

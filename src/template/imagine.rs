@@ -5,7 +5,7 @@ use super::ast::Compiled;
 use super::eval::{self, Ctx, Frame};
 use super::fault::{At, Fault, Origin, Place, Res};
 use super::value::Value;
-use super::{ErrorKind, FileOptions, Found, Inner, Overlay, Scope, TemplateError, Templar, header};
+use super::{ErrorKind, FileOptions, Found, Inner, Overlay, Scope, Templar, TemplateError, header};
 use crate::diagnostic::{SourceMap, Span};
 use crate::language::Node;
 use std::cell::{Cell, RefCell};
@@ -61,7 +61,10 @@ impl Way {
             [] => self.pieces.get(first).map(|one| (one.from, false)),
             [one] if one.verbatim && one.start <= start && end <= one.end => {
                 let at = one.from.start as usize;
-                Some((Span::new(one.from.file, at + start - one.start, at + end - one.start), true))
+                Some((
+                    Span::new(one.from.file, at + start - one.start, at + end - one.start),
+                    true,
+                ))
             }
             // A value is what its expression makes it, whatever stands around.
             _ => Some((touched.iter().find(|p| !p.verbatim).unwrap_or(&touched[0]).from, false)),
@@ -217,7 +220,10 @@ impl Templar {
         let from = node.span;
         if node.is_template() {
             let place = Place::Node(from);
-            let compiled = self.inner.template(text, place).map_err(|f| self.error(f, Some(from)))?;
+            let compiled = self
+                .inner
+                .template(text, place)
+                .map_err(|f| self.error(f, Some(from)))?;
             return self.imagine(&compiled, place, &FileOptions::default(), &[], scope, Some(from));
         }
         let mut way = Way {

@@ -72,7 +72,9 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
                         [] => String::new(),
                         hosts => format!(" ({})", rendered::names(hosts)),
                     };
-                    session.console.print(&format!("not judged: {}{hosts}: {}\n", one.at, one.why));
+                    session
+                        .console
+                        .print(&format!("not judged: {}{hosts}: {}\n", one.at, one.why));
                 }
             }
         }
@@ -82,7 +84,10 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
                 .iter()
                 .map(|f| json!({"path": f.path, "kind": f.kind.name()}))
                 .collect();
-            let open: Vec<_> = open.iter().map(|o| json!({"at": o.at, "hosts": o.hosts, "why": o.why})).collect();
+            let open: Vec<_> = open
+                .iter()
+                .map(|o| json!({"at": o.at, "hosts": o.hosts, "why": o.why}))
+                .collect();
             let document = json!({
                 "checked": checked, "diagnostics": told, "errors": errors, "warnings": diagnostics.len() - errors,
                 "not_judged": open,

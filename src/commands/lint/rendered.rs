@@ -3,8 +3,8 @@
 
 use crate::commands::Session;
 use crate::diagnostic::{Code, Diagnostic, FileId, Span};
-use crate::engine::unhosted::{self, Text, Untold, Written};
 use crate::engine::run::Run;
+use crate::engine::unhosted::{self, Text, Untold, Written};
 use crate::language::{Node, Yaml};
 use crate::modules::broker_file::{self, Kind};
 use crate::rabbitmq::Version;
@@ -50,10 +50,15 @@ pub fn check(session: &Session, run: &Run, version: Option<Version>, out: &mut V
     out.extend(judge.found.into_values().map(|finding| finding.told(&order)));
     let mut open = untold(session, &told.untold);
     // Their mistakes are those of a run, which tells them.
-    open.extend(told.plays.into_iter().map(|problem| Open {
-        at: problem.position().and_then(|s| session.sources.locate(s)).map_or_else(String::new, |l| l.to_string()),
-        hosts: Vec::new(),
-        why: problem.message,
+    open.extend(told.plays.into_iter().map(|problem| {
+        Open {
+            at: problem
+                .position()
+                .and_then(|s| session.sources.locate(s))
+                .map_or_else(String::new, |l| l.to_string()),
+            hosts: Vec::new(),
+            why: problem.message,
+        }
     }));
     open
 }
@@ -61,7 +66,10 @@ pub fn check(session: &Session, run: &Run, version: Option<Version>, out: &mut V
 /// Hosts whose rabbitmq.conf is the only file of its kind that is written: what is not in it is nowhere.
 fn alone(written: &[Written]) -> HashSet<&str> {
     let mut paths: HashMap<&str, BTreeSet<&str>> = HashMap::new();
-    for one in written.iter().filter(|w| broker_file::kind(&w.dest) == Some(Kind::Conf)) {
+    for one in written
+        .iter()
+        .filter(|w| broker_file::kind(&w.dest) == Some(Kind::Conf))
+    {
         paths.entry(&one.host).or_default().insert(&one.dest);
     }
     let main = broker_file::conf_path(None);
@@ -167,7 +175,15 @@ impl Judge<'_> {
             ..Target::default()
         };
         let placed = match (&one.text, broker_file::kind(&one.dest)) {
-            (Text::Settings { settings, profile, open, .. }, _) => {
+            (
+                Text::Settings {
+                    settings,
+                    profile,
+                    open,
+                    ..
+                },
+                _,
+            ) => {
                 let lines = with_profile(settings, profile.as_ref(), version);
                 let found = if whole && !open {
                     conf::check(&lines, &target)
@@ -208,7 +224,9 @@ impl Judge<'_> {
             }
         } else if let (Text::Settings { settings, .. }, false) = (&one.text, one.secret) {
             let at = diagnostic.position();
-            let setting = settings.iter().find(|s| Some(s.value_span) == at || Some(s.key_span) == at);
+            let setting = settings
+                .iter()
+                .find(|s| Some(s.value_span) == at || Some(s.key_span) == at);
             if let Some(Setting { key, value, .. }) = setting {
                 diagnostic = self.with_origin(diagnostic, one, key, value.as_deref());
             }
@@ -264,14 +282,17 @@ impl Judge<'_> {
     /// The same place in the file as it may be shown.
     fn shown(&mut self, span: Span, env: bool) -> Span {
         let sources = &self.session.sources;
-        let file = *self.shown.entry((span.file, env)).or_insert_with(|| match sources.get(span.file) {
-            Some(source) => {
-                let name = source.name.strip_prefix("./").unwrap_or(&source.name);
-                let mask = if env { conf::env::masked } else { conf::masked };
-                sources.add(name, mask(&source.text))
-            }
-            None => span.file,
-        });
+        let file = *self
+            .shown
+            .entry((span.file, env))
+            .or_insert_with(|| match sources.get(span.file) {
+                Some(source) => {
+                    let name = source.name.strip_prefix("./").unwrap_or(&source.name);
+                    let mask = if env { conf::env::masked } else { conf::masked };
+                    sources.add(name, mask(&source.text))
+                }
+                None => span.file,
+            });
         Span { file, ..span }
     }
 
@@ -284,7 +305,11 @@ impl Judge<'_> {
         if let Some(node) = given(&one.read, key, value) {
             if Some(node.span) != at {
                 let named = format!("`{key}` is given here");
-                return with_variable(found.related(named, node.span, ""), one, node.as_str().unwrap_or_default());
+                return with_variable(
+                    found.related(named, node.span, ""),
+                    one,
+                    node.as_str().unwrap_or_default(),
+                );
             }
             return with_variable(found, one, node.as_str().unwrap_or_default());
         }
@@ -317,7 +342,9 @@ fn with_profile(settings: &[Setting], profile: Option<&(String, Span)>, version:
     };
     let given = settings.iter().map(|s| (s.key.clone(), Some(String::new()))).collect();
     let of_profile = write::settings(Some(name), given, version);
-    let of_profile = of_profile.into_iter().filter(|(key, _)| !settings.iter().any(|s| s.key == *key));
+    let of_profile = of_profile
+        .into_iter()
+        .filter(|(key, _)| !settings.iter().any(|s| s.key == *key));
     let of_profile = of_profile.map(|(key, value)| Setting {
         key,
         key_span: *span,
@@ -427,7 +454,9 @@ fn others(imagined: &Imagined, kind: Kind) -> Vec<Placed> {
         let filled = way.text.replace(HOLE, "x");
         let mut found = conf::env::check(RENDERED, &filled);
         found.retain(|d| {
-            let at = d.position().and_then(|s| way.text.get(s.start as usize..s.end as usize));
+            let at = d
+                .position()
+                .and_then(|s| way.text.get(s.start as usize..s.end as usize));
             !at.is_some_and(|text| text.contains(HOLE))
         });
         found
@@ -446,11 +475,19 @@ fn setting_at(way: &Way, at: Span) -> Option<(String, Option<String>)> {
 
 /// Number and text of the line, without what is not to be shown.
 fn shown_line(way: &Way, at: Span, env: bool, secret: bool) -> (usize, String) {
-    let masked = if env { conf::env::masked(&way.text) } else { conf::masked(&way.text) };
+    let masked = if env {
+        conf::env::masked(&way.text)
+    } else {
+        conf::masked(&way.text)
+    };
     let before = masked.get(..at.start as usize).unwrap_or(&masked);
     let number = before.matches('\n').count() + 1;
     let line = masked.lines().nth(number - 1).unwrap_or_default().trim();
-    let text = if secret { String::new() } else { line.replace(HOLE, "…") };
+    let text = if secret {
+        String::new()
+    } else {
+        line.replace(HOLE, "…")
+    };
     (number, text)
 }
 

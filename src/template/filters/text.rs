@@ -116,7 +116,10 @@ pub(super) const FILTERS: &[Filter] = &[
             ],
         )?;
         let pattern = text_of(ctx, pattern, "")?;
-        let regex = ctx.inner.regexes.compile(&pattern, flag(ignore_case)?, flag(multiline)?)?;
+        let regex = ctx
+            .inner
+            .regexes
+            .compile(&pattern, flag(ignore_case)?, flag(multiline)?)?;
         let text = v.text(ctx)?;
         let replacement = text_of(ctx, replacement, "")?;
         let (out, n) = regex::replace(&regex, &text, &replacement, size_of(count, "count", 0)?)?;
@@ -131,7 +134,10 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("regex_search", regex_search),
     filter("regex_findall", |ctx, v, args| {
         let [pattern, multiline, ignore_case] = args.bind("regex_findall", ["regex", "multiline", "ignorecase"])?;
-        let regex = ctx.inner.regexes.compile(&text_of(ctx, pattern, "")?, flag(ignore_case)?, flag(multiline)?)?;
+        let regex = ctx
+            .inner
+            .regexes
+            .compile(&text_of(ctx, pattern, "")?, flag(ignore_case)?, flag(multiline)?)?;
         let text = v.text(ctx)?;
         let mut out = Vec::new();
         for found in regex::all(&regex, &text)? {
