@@ -914,6 +914,16 @@ fn long_output_is_cut_and_said_to_be(host: &Backend) {
         [(1 << 20, false), (1 << 20, true)]
     );
     assert_eq!(results[1].stderr.text(), "e\n");
+
+    // A look may tell more; half of it would be none.
+    let look = |bytes: u32| Probe::exec(["head", "-c", &bytes.to_string(), "/dev/zero"]);
+    let seen = host.look([look(3_000_000), look(17 << 20)]);
+    assert!(
+        matches!(&seen[0], Observation::Exec(r) if r.stdout.as_bytes().len() == 3_000_000),
+        "{:?}",
+        seen[0]
+    );
+    assert_eq!(seen[1], Observation::Failed("it told more than 16 MiB".to_owned()));
 }
 
 fn the_first_failure_stops_the_rest(host: &Backend) {

@@ -170,7 +170,6 @@ impl HostRun {
         drop(evaluation);
         let notify = self.notifies(&task, &scope);
 
-        let value = Arc::new(Value::Object(summary.value.clone()));
         let no_log = no_log || scope.tainted.get();
         let mut registered = None;
         if let Some(name) = &task.register {
@@ -192,7 +191,7 @@ impl HostRun {
                         known: known.map(|(k, v)| (k.clone(), v.clone())).collect(),
                     })
                 }
-                None => Ok(value.clone()),
+                None => Ok(Arc::new(Value::Object(summary.value.clone()))),
             };
             world.board.publish(&self.name, &pos, name, &stored);
             registered = Some(stored.clone());
@@ -290,7 +289,8 @@ impl HostRun {
                 if fatal {
                     self.make_fatal(&pos, world);
                 }
-                self.produced.set("ansible_failed_result", Ok(value));
+                let value = Value::Object(summary.value.clone());
+                self.produced.set("ansible_failed_result", Ok(Arc::new(value)));
                 let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
                 self.produced.set(
                     "ansible_failed_task",
