@@ -819,7 +819,7 @@ pub fn preview(run: &Run, wanted: &[bool]) -> (Vec<Preview>, Vec<Diagnostic>) {
             Arc::new(
                 Adjacent::load(
                     &run.inventory,
-                    &[directory.clone()],
+                    std::slice::from_ref(&directory),
                     &*run.shared.files,
                     &run.shared.sources,
                 )

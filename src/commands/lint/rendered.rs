@@ -158,12 +158,15 @@ struct Placed {
     way: usize,
 }
 
+/// A finding's file, bytes, code and message.
+type Identity = (Option<(String, u32, u32)>, Code, String);
+
 struct Judge<'a> {
     session: &'a Session,
     version: Option<Version>,
     /// Files without their secrets, as they are shown.
     shown: HashMap<(FileId, bool), FileId>,
-    found: IndexMap<(Option<(String, u32, u32)>, Code, String), Finding>,
+    found: IndexMap<Identity, Finding>,
 }
 
 impl Judge<'_> {
