@@ -328,6 +328,45 @@ fn what_is_not_judged_is_told_when_asked() {
     assert_eq!(document["not_judged"][0]["at"], "site.yml:3:7");
 }
 
+#[test]
+fn templates_and_values_that_no_host_could_mend_are_told() {
+    let env = play(
+        "    - template: {src: broken.j2, dest: /etc/rabbitmq/rabbitmq.conf}
+    - rabbitmq_conf: {conf_d: 10-empty.conf, values: {heartbeat: '{{ nothing }}'}}
+    - template: {src: boom.j2, dest: /etc/rabbitmq/conf.d/20-boom.conf}
+    - include_tasks: again.yml
+  vars: {nothing: ''}
+",
+    );
+    env.write("broken.j2", "{% if %}\n");
+    env.write("boom.j2", "heartbeat = {{ 1 // 0 }}\n");
+    env.write("again.yml", "- include_tasks: again.yml\n");
+    let output = lint(&env, &["-i", "inventory", "--format", "json"]);
+    assert_eq!(
+        told(&output),
+        [
+            "E100 the template cannot be parsed: unexpected end of block",
+            "E604 `heartbeat` cannot be written: it is empty, and a node cannot read that",
+        ]
+    );
+    let document: Value = serde_json::from_str(&output.stdout).unwrap();
+    let open: Vec<&str> = (document["not_judged"].as_array().unwrap().iter())
+        .map(|o| o["why"].as_str().unwrap())
+        .collect();
+    assert_eq!(open, ["integer division or modulo by zero", "includes nest too deep"]);
+}
+
+/// Twelve conditions are 4096 files: not all are made, and yet every branch is come to.
+#[test]
+fn many_branches_are_all_looked_into() {
+    let env = play(TEMPLATE);
+    let branch =
+        |i: usize| format!("{{% if ansible_facts.a{i} %}}\nfirst{i} = 1\n{{% else %}}\nother{i} = 1\n{{% endif %}}\n");
+    env.write("rabbitmq.j2", &(0..12).map(branch).collect::<String>());
+    let output = lint(&env, &["-i", "inventory", "--format", "json"]);
+    assert_eq!(told(&output).len(), 24, "{}", output.stdout);
+}
+
 /// `lint` looks, and that is all.
 #[test]
 fn nothing_is_run_and_nothing_is_written() {

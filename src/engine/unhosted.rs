@@ -3,6 +3,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
+use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{self, Evaluation, Trouble, item_scope};
 use crate::engine::host_run::scope;
@@ -14,7 +15,7 @@ use crate::modules::{self, broker_file, template};
 use crate::rabbitmq::Version;
 use crate::rabbitmq::conf::{self, Setting};
 use crate::template::imagine::{Imagined, Piece, Way};
-use crate::template::{FileOptions, Found, Scope};
+use crate::template::{ErrorKind, FileOptions, Found, Scope, TemplateError};
 use indexmap::IndexMap;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -45,9 +46,11 @@ pub enum Text {
     /// `rabbitmq_conf`'s values, those of the profile not among them.
     Settings {
         settings: Vec<Setting>,
-        profile: Option<(String, crate::diagnostic::Span)>,
+        profile: Option<(String, Span)>,
         /// Values that are not known, and why.
         unknown: Vec<String>,
+        /// Values that cannot be written at all.
+        wrong: Vec<Diagnostic>,
         /// Some keys are not known.
         open: bool,
     },
@@ -65,10 +68,14 @@ pub struct Untold {
 pub struct Telling {
     pub written: Vec<Written>,
     pub untold: Vec<Untold>,
+    /// Templates that cannot be parsed.
+    pub wrong: Vec<Diagnostic>,
     /// Plays that could not be looked at: their own mistakes.
-    pub plays: Vec<crate::diagnostic::Diagnostic>,
+    pub plays: Vec<Diagnostic>,
 }
 
+/// A file of tasks may include itself, under a condition that only a host decides.
+const DEEPEST: usize = 6;
 /// Variables that are known to say which release a host runs.
 const RELEASE: [&str; 2] = ["rabbitmq_version", "rabbitmq_series"];
 /// What only an inventory tells.
@@ -99,6 +106,7 @@ pub fn written(run: &Run, version: Option<Version>) -> Telling {
             preview: &preview,
             version,
             included: HashMap::new(),
+            depth: 0,
             found: &mut found,
         };
         for host in &preview.hosts {
@@ -236,8 +244,29 @@ impl Scope for Watched {
         self.base.names()
     }
 
-    fn defined_at(&self, name: &str) -> Option<crate::diagnostic::Span> {
+    fn defined_at(&self, name: &str) -> Option<Span> {
         self.base.defined_at(name)
+    }
+}
+
+/// Why a text cannot be had.
+enum Why {
+    Open(String),
+    Wrong(Box<Diagnostic>),
+}
+
+impl From<String> for Why {
+    fn from(why: String) -> Self {
+        Why::Open(why)
+    }
+}
+
+impl From<TemplateError> for Why {
+    fn from(error: TemplateError) -> Self {
+        match error.kind {
+            ErrorKind::Syntax => Why::Wrong(error.diagnostic),
+            _ => Why::Open(error.message),
+        }
     }
 }
 
@@ -247,6 +276,8 @@ struct Looker<'a> {
     version: Option<Version>,
     /// Tasks by the include that brings them and its file.
     included: HashMap<(usize, String), Vec<Arc<Task>>>,
+    /// How many includes stand around.
+    depth: usize,
     found: &'a mut Telling,
 }
 
@@ -335,7 +366,11 @@ impl Looker<'_> {
         let (dest, text) = match told {
             Ok(Some(told)) => told,
             Ok(None) => return,
-            Err(why) => return self.untold(task, host, why),
+            Err(Why::Open(why)) => return self.untold(task, host, why),
+            Err(Why::Wrong(diagnostic)) => {
+                let used = diagnostic.related("the template is used by this task", task.span, "");
+                return self.found.wrong.push(used);
+            }
         };
         let version = self.named_version(task, &evaluation);
         let extra_keys = match argument(task, "extra_keys").map(|n| evaluation.resolve(n)) {
@@ -388,22 +423,19 @@ impl Looker<'_> {
                 Err(trouble) => return self.untold(task, host, why(trouble)),
             },
         };
-        for inner in tasks {
-            // A file that includes itself is a mistake of its own.
-            if inner.chain.len() < task.chain.len() + 8 {
-                let play = &self.preview.play;
-                let fresh = self::scope(
-                    &scope.host,
-                    play,
-                    scope.produced.clone(),
-                    &Pos::default(),
-                    Some(&inner),
-                    &self.preview.board,
-                );
-                let hostvars = scope.hostvars.clone();
-                self.task(&inner, TaskScope { hostvars, ..fresh }, host);
-            }
+        if self.depth == DEEPEST {
+            return self.untold(task, host, "includes nest too deep");
         }
+        self.depth += 1;
+        for inner in tasks {
+            let play = &self.preview.play;
+            let produced = scope.produced.clone();
+            let board = &self.preview.board;
+            let fresh = self::scope(&scope.host, play, produced, &Pos::default(), Some(&inner), board);
+            let hostvars = scope.hostvars.clone();
+            self.task(&inner, TaskScope { hostvars, ..fresh }, host);
+        }
+        self.depth -= 1;
     }
 
     fn named_version(&self, task: &Task, evaluation: &Evaluation<'_>) -> Option<Version> {
@@ -429,7 +461,7 @@ impl Looker<'_> {
         task: &Arc<Task>,
         evaluation: &Evaluation<'_>,
         watched: &Arc<Watched>,
-    ) -> Result<Option<(String, Text)>, String> {
+    ) -> Result<Option<(String, Text)>, Why> {
         let Some(dest) = argument(task, "dest") else {
             return Ok(None);
         };
@@ -447,7 +479,7 @@ impl Looker<'_> {
             (Some(content), _) => self.content(content, watched)?,
             (None, Some(src)) if task.module == "template" => {
                 let arguments = evaluation.known_arguments(task);
-                let spec = modules::find(task.module).ok_or("no such module")?;
+                let spec = modules::find(task.module).ok_or_else(|| "no such module".to_owned())?;
                 let args = evaluation.coerce(task, spec, &arguments).map_err(why)?;
                 let options = template::options(&args).map_err(|e| e.message)?;
                 self.template(task, evaluation, watched, &src, &options, &dest)?
@@ -461,7 +493,7 @@ impl Looker<'_> {
                         pieces: vec![Piece {
                             start: 0,
                             end: text.len(),
-                            from: crate::diagnostic::Span::new(from, 0, text.len()),
+                            from: Span::new(from, 0, text.len()),
                             verbatim: true,
                         }],
                         text,
@@ -490,10 +522,9 @@ impl Looker<'_> {
         String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8"))
     }
 
-    fn content(&self, node: &Node, watched: &Arc<Watched>) -> Result<Imagined, String> {
+    fn content(&self, node: &Node, watched: &Arc<Watched>) -> Result<Imagined, Why> {
         let scope: Arc<dyn Scope> = watched.clone();
-        let imagined = self.run.shared.templar.imagine_text(node, &scope);
-        imagined.map_err(|e| e.message)
+        Ok(self.run.shared.templar.imagine_text(node, &scope)?)
     }
 
     fn template(
@@ -504,7 +535,7 @@ impl Looker<'_> {
         src: &str,
         options: &FileOptions,
         dest: &str,
-    ) -> Result<Imagined, String> {
+    ) -> Result<Imagined, Why> {
         let path = evaluate::find_source(task, evaluation, "templates", src).map_err(|e| e.message)?;
         let text = self.read(&path)?;
         let values = evaluate::template_variables(evaluation, &path, dest);
@@ -515,12 +546,8 @@ impl Looker<'_> {
         });
         let search = &evaluation.scope.search;
         let path = self.shown(&path);
-        let imagined = self
-            .run
-            .shared
-            .templar
-            .imagine_file(&path, &text, options, search, &scope);
-        imagined.map_err(|e| e.message)
+        let templar = &self.run.shared.templar;
+        Ok(templar.imagine_file(&path, &text, options, search, &scope)?)
     }
 
     fn rabbitmq_conf(
@@ -528,7 +555,7 @@ impl Looker<'_> {
         task: &Arc<Task>,
         evaluation: &Evaluation<'_>,
         watched: &Arc<Watched>,
-    ) -> Result<Option<(String, Text)>, String> {
+    ) -> Result<Option<(String, Text)>, Why> {
         let text = |name: &str| argument(task, name).map(|node| evaluation.text(node)).transpose();
         let dest = broker_file::conf_path(text("conf_d").map_err(why)?.as_deref());
         if let Some(src) = text("src").map_err(why)? {
@@ -539,13 +566,14 @@ impl Looker<'_> {
             return Ok(Some((dest, Text::Rendered(self.content(content, watched)?))));
         }
         let mut settings = Vec::new();
-        let (mut open, mut unknown) = (false, Vec::new());
+        let (mut open, mut unknown, mut wrong) = (false, Vec::new(), Vec::new());
         if let Some(values) = argument(task, "values") {
             let scope: Arc<dyn Scope> = watched.clone();
             let mut tree = Tree {
                 looker: self,
                 scope: &scope,
                 out: &mut settings,
+                wrong: &mut wrong,
                 open: &mut open,
                 unknown: &mut unknown,
             };
@@ -563,6 +591,7 @@ impl Looker<'_> {
             settings,
             profile,
             unknown,
+            wrong,
             open,
         };
         Ok(Some((dest, text)))
@@ -574,6 +603,7 @@ struct Tree<'a> {
     looker: &'a Looker<'a>,
     scope: &'a Arc<dyn Scope>,
     out: &'a mut Vec<Setting>,
+    wrong: &'a mut Vec<Diagnostic>,
     open: &'a mut bool,
     unknown: &'a mut Vec<String>,
 }
@@ -596,7 +626,7 @@ impl Tree<'_> {
         }
     }
 
-    fn node(&mut self, node: &Node, key: String, key_span: crate::diagnostic::Span) {
+    fn node(&mut self, node: &Node, key: String, key_span: Span) {
         if let Some(tree) = self.named(node) {
             return self.node(&tree, key, key_span);
         }
@@ -633,13 +663,7 @@ impl Tree<'_> {
         }
     }
 
-    fn value(
-        &mut self,
-        value: &Value,
-        key: String,
-        key_span: crate::diagnostic::Span,
-        value_span: crate::diagnostic::Span,
-    ) {
+    fn value(&mut self, value: &Value, key: String, key_span: Span, value_span: Span) {
         match value {
             Value::Object(map) => {
                 for (name, value) in map {
@@ -654,7 +678,15 @@ impl Tree<'_> {
             _ if key.is_empty() => {}
             Value::Null => {}
             value => {
-                let value = conf::write::scalar(&key, value).ok();
+                let value = match conf::write::scalar(&key, value) {
+                    Ok(value) => Some(value),
+                    Err(error) => {
+                        let message = format!("`{key}` cannot be written: {}", error.why);
+                        let found = Diagnostic::error(Code::CONF_VALUE, message).at(value_span, "");
+                        self.wrong.push(found);
+                        None
+                    }
+                };
                 self.out.push(Setting {
                     key,
                     key_span,

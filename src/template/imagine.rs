@@ -117,19 +117,21 @@ pub(crate) struct Guess {
     /// Address of the list that takes the template's own output; what is captured on the way has others.
     top: Cell<usize>,
     marks: RefCell<Vec<Option<(At, bool)>>>,
-    /// How the first decisions of this way are to be taken.
+    /// How the first decisions of this way are to be taken, and all others.
     given: Vec<bool>,
+    otherwise: bool,
     decisions: RefCell<Vec<(String, bool)>>,
     unknown: RefCell<Vec<String>>,
     lost: Cell<bool>,
 }
 
 impl Guess {
-    fn new(given: Vec<bool>) -> Guess {
+    fn new(given: Vec<bool>, otherwise: bool) -> Guess {
         Guess {
             top: Cell::new(0),
             marks: RefCell::default(),
             given,
+            otherwise,
             decisions: RefCell::default(),
             unknown: RefCell::default(),
             lost: Cell::new(false),
@@ -174,7 +176,7 @@ impl Guess {
         if let Some((_, known)) = decisions.iter().find(|(c, _)| c == condition) {
             return *known;
         }
-        let answer = self.given.get(decisions.len()).copied().unwrap_or(false);
+        let answer = self.given.get(decisions.len()).copied().unwrap_or(self.otherwise);
         decisions.push((condition.to_owned(), answer));
         answer
     }
@@ -259,10 +261,9 @@ impl Templar {
             complete: true,
             ..Imagined::default()
         };
-        let mut given = Vec::new();
         let mut failed = None;
-        loop {
-            let guess = Rc::new(Guess::new(given));
+        let mut go = |given: Vec<bool>, otherwise: bool, out: &mut Imagined| {
+            let guess = Rc::new(Guess::new(given, otherwise));
             let ctx = Ctx::new(self.inner.clone(), search.to_vec(), options.clone()).guessing(guess.clone());
             match one(&self.inner, &ctx, &guess, compiled, place, options, scope) {
                 Ok(way) if out.ways.contains(&way) => {}
@@ -272,16 +273,25 @@ impl Templar {
                     failed = Some(fault);
                 }
             }
+            let decisions = guess.decisions.borrow();
+            decisions.iter().map(|(_, answer)| *answer).collect::<Vec<_>>()
+        };
+        let mut gone = 0;
+        let mut given = Vec::new();
+        loop {
+            given = go(given, false, &mut out);
+            gone += 1;
             // The last decision that has not gone the other way yet.
-            given = guess.decisions.borrow().iter().map(|(_, answer)| *answer).collect();
             while given.pop_if(|last| *last).is_some() {}
             match given.last_mut() {
                 None => break,
-                Some(_) if out.ways.len() >= MOST => {
+                Some(last) if gone < MOST => *last = true,
+                Some(_) => {
                     out.complete = false;
+                    // What stands in the branches that were not come to.
+                    go(Vec::new(), true, &mut out);
                     break;
                 }
-                Some(last) => *last = true,
             }
         }
         match failed {

@@ -48,6 +48,7 @@ pub fn check(session: &Session, run: &Run, version: Option<Version>, out: &mut V
         }
     }
     out.extend(judge.found.into_values().map(|finding| finding.told(&order)));
+    out.extend(told.wrong);
     let mut open = untold(session, &told.untold);
     // Their mistakes are those of a run, which tells them.
     open.extend(told.plays.into_iter().map(|problem| {
@@ -182,6 +183,7 @@ impl Judge<'_> {
                 Text::Settings {
                     settings,
                     profile,
+                    wrong,
                     open,
                     ..
                 },
@@ -193,7 +195,7 @@ impl Judge<'_> {
                 } else {
                     conf::check_part(&lines, &target)
                 };
-                let found = found.into_iter().map(|found| Placed {
+                let found = found.into_iter().chain(wrong.iter().cloned()).map(|found| Placed {
                     diagnostic: super::broker::in_a_tree(found),
                     at: None,
                     way: 0,
