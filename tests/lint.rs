@@ -367,6 +367,48 @@ fn many_branches_are_all_looked_into() {
     assert_eq!(told(&output).len(), 24, "{}", output.stdout);
 }
 
+#[test]
+fn what_a_task_does_not_log_is_not_shown() {
+    let env = play(
+        "    - template: {src: rabbitmq.j2, dest: /etc/rabbitmq/rabbitmq.conf}
+      no_log: true
+    - rabbitmq_conf: {conf_d: 10-more.conf, values: {frame_max: '{{ hidden }}'}}
+      no_log: true
+    - copy: {content: '[{rabbit, [{default_pass, <<\"{{ hidden }}\">>}, {heartbeet, 1}]}].', dest: /etc/rabbitmq/advanced.config}
+    - copy: {content: 'default_pass = {{ hidden }}#', dest: /etc/rabbitmq/conf.d/20.conf}
+",
+    );
+    env.write("inventory/group_vars/rabbitmq.yml", "hidden: psecret\n");
+    env.write(
+        "rabbitmq.j2",
+        "heartbeat = {{ hidden }}\nlog.dir = {{ hidden }}#x\n{{ hidden }} = 1\n",
+    );
+    for more in [&["-i", "inventory"][..], &["-i", "inventory", "--format", "json"]] {
+        let output = lint(&env, more);
+        assert_eq!(output.code, 1);
+        for text in [&output.stdout, &output.stderr] {
+            assert!(!text.contains("psecret"), "{text}");
+        }
+    }
+    let told = told(&lint(&env, &["-i", "inventory", "--format", "json"]));
+    let hidden = told
+        .iter()
+        .filter(|t| t.ends_with("RabbitMQ cannot use what is put together here"));
+    assert_eq!((told.len(), hidden.count()), (6, 4), "{told:#?}");
+}
+
+/// A variable that is in itself ends somewhere.
+#[test]
+fn endless_variables_end() {
+    let env = play("    - rabbitmq_conf: {values: '{{ settings }}'}\n");
+    env.write(
+        "inventory/group_vars/rabbitmq.yml",
+        "settings: {a: '{{ settings }}', heartbeat: ten}\n",
+    );
+    let output = lint(&env, &["-i", "inventory"]);
+    assert!(output.code == 0 || output.code == 1, "{output:?}");
+}
+
 /// `lint` looks, and that is all.
 #[test]
 fn nothing_is_run_and_nothing_is_written() {

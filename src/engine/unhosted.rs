@@ -74,7 +74,7 @@ pub struct Telling {
     pub plays: Vec<Diagnostic>,
 }
 
-/// A file of tasks may include itself, under a condition that only a host decides.
+/// A file of tasks may include itself, under a condition that only a host decides; a variable may be in itself.
 const DEEPEST: usize = 6;
 /// Variables that are known to say which release a host runs.
 const RELEASE: [&str; 2] = ["rabbitmq_version", "rabbitmq_series"];
@@ -570,6 +570,7 @@ impl Looker<'_> {
         if let Some(values) = argument(task, "values") {
             let scope: Arc<dyn Scope> = watched.clone();
             let mut tree = Tree {
+                depth: 0,
                 looker: self,
                 scope: &scope,
                 out: &mut settings,
@@ -600,6 +601,8 @@ impl Looker<'_> {
 
 /// Settings out of a tree of values.
 struct Tree<'a> {
+    /// How many variables stand around.
+    depth: usize,
     looker: &'a Looker<'a>,
     scope: &'a Arc<dyn Scope>,
     out: &'a mut Vec<Setting>,
@@ -627,8 +630,14 @@ impl Tree<'_> {
     }
 
     fn node(&mut self, node: &Node, key: String, key_span: Span) {
-        if let Some(tree) = self.named(node) {
-            return self.node(&tree, key, key_span);
+        // One that is in itself is told where it is evaluated.
+        if self.depth < DEEPEST
+            && let Some(tree) = self.named(node)
+        {
+            self.depth += 1;
+            self.node(&tree, key, key_span);
+            self.depth -= 1;
+            return;
         }
         match &node.yaml {
             Yaml::Map(map) => {

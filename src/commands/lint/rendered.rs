@@ -224,16 +224,21 @@ impl Judge<'_> {
             let setting = found.at.and_then(|at| setting_at(way, at));
             diagnostic = self.moved(diagnostic, way, one, env);
             line = found.at.map(|at| shown_line(way, at, env, hidden));
-            if let (Some((key, value)), false) = (setting, one.secret) {
+            if one.secret {
+                let written = found.at.is_some_and(|at| is_written(way, at));
+                diagnostic = if written { diagnostic } else { unsaid(diagnostic) };
+            } else if let Some((key, value)) = setting {
                 diagnostic = self.with_origin(diagnostic, one, &key, value.as_deref());
             }
-        } else if let (Text::Settings { settings, .. }, false) = (&one.text, one.secret) {
+        } else if let Text::Settings { settings, .. } = &one.text {
             let at = diagnostic.position();
             let setting = settings
                 .iter()
                 .find(|s| Some(s.value_span) == at || Some(s.key_span) == at);
-            if let Some(Setting { key, value, .. }) = setting {
-                diagnostic = self.with_origin(diagnostic, one, key, value.as_deref());
+            match setting {
+                Some(s) if one.secret && (Some(s.value_span) == at) => diagnostic = unsaid(diagnostic),
+                Some(s) if !one.secret => diagnostic = self.with_origin(diagnostic, one, &s.key, s.value.as_deref()),
+                _ => {}
             }
         }
         let place = diagnostic.position().map(|span| {
@@ -338,6 +343,33 @@ impl Judge<'_> {
             _ => found,
         }
     }
+}
+
+/// A finding of a task with `no_log`: its place, and nothing of what is put together there.
+fn unsaid(mut found: Diagnostic) -> Diagnostic {
+    found.message = if found.is_error() {
+        "RabbitMQ cannot use what is put together here".to_owned()
+    } else {
+        "what is put together here is not advised".to_owned()
+    };
+    found.labels.iter_mut().for_each(|label| label.text.clear());
+    found.related.clear();
+    found.notes.clear();
+    found.helps.clear();
+    found.fixes.clear();
+    found.note("`no_log` hides what it is")
+}
+
+/// Whether the line of a rendered text stands in the template as it is.
+fn is_written(way: &Way, at: Span) -> bool {
+    let at = at.start as usize;
+    let start = way.text.get(..at).and_then(|t| t.rfind('\n')).map_or(0, |n| n + 1);
+    let end = way
+        .text
+        .get(at..)
+        .and_then(|t| t.find('\n'))
+        .map_or(way.text.len(), |n| at + n);
+    way.origin(start, end).is_some_and(|(_, verbatim)| verbatim)
 }
 
 /// Settings with those of a profile below, which are where its name is.
