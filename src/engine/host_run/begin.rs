@@ -206,9 +206,12 @@ impl HostRun {
             return Ok(self.finish_task(world));
         }
         let drift = self.play.shared.options.drift;
-        if self.play.shared.mode == Mode::Diff && !drift && self.walk.section() == Section::PostCheck && self.touched {
-            run.results
-                .push(ItemOutcome::unknown("cannot know until the changes are made"));
+        if self.play.shared.mode == Mode::Diff
+            && !drift
+            && self.walk.section() == Section::PostCheck
+            && self.overlay.touched
+        {
+            run.results.push(not_before_the_changes());
             self.current = Some(run);
             return Ok(self.finish_task(world));
         }

@@ -17,6 +17,7 @@ mod message;
 mod share;
 mod together;
 
+use self::decide::{never_changes, not_before_the_changes, only_looks};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
@@ -225,8 +226,6 @@ pub struct HostRun {
     /// How often the connection was lost.
     losses: u32,
     ledger: Ledger,
-    /// Dry run: something would change or cannot be known.
-    touched: bool,
     fatal_done: Option<Pos>,
     /// What an answer led to; the next step begins with it.
     pending: Option<Next>,
@@ -365,7 +364,6 @@ impl HostRun {
             in_flight: None,
             losses: 0,
             ledger,
-            touched: false,
             fatal_done: None,
             pending: None,
             before: None,
