@@ -476,6 +476,7 @@ pub struct RunArgs {
 #[command(after_long_help = examples!(
     "  rmqplay lint playbooks roles inventories templates\n",
     "  rmqplay lint playbooks/site.yml --format json\n",
+    "  rmqplay lint playbooks/site.yml -i inventories/prod --rabbitmq-version 4.0\n",
     "  rmqplay lint /etc/rabbitmq --rabbitmq-version 4.0\n",
 ))]
 pub struct LintArgs {
@@ -483,8 +484,18 @@ pub struct LintArgs {
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
 
-    /// The release that will read RabbitMQ's files, such as 4.0 or 3.10.8; without it, only what is wrong for every
-    /// release is told
+    /// An inventory, as for `apply`; repeatable. RabbitMQ's files that playbooks write are rendered with its variables and
+    /// checked for each of its hosts; without it, with the variables of plays and roles alone
+    #[arg(short, long, value_name = "INVENTORY", action = ArgAction::Append)]
+    pub inventory: Vec<String>,
+
+    /// A variable, as for `apply`: K=V, @FILE (YAML or JSON), or YAML or JSON itself; repeatable
+    #[arg(short, long, value_name = "VARS", action = ArgAction::Append)]
+    pub extra_vars: Vec<String>,
+
+    /// The release that will read RabbitMQ's files, such as 4.0 or 3.10.8; without it, a file that a playbook writes is
+    /// for the release its variables `rabbitmq_version` or `rabbitmq_series` name, and of any other only what is wrong
+    /// for every release is told
     #[arg(long, value_name = "VERSION", value_parser = crate::rabbitmq::conf::release)]
     pub rabbitmq_version: Option<crate::rabbitmq::Version>,
 
@@ -502,6 +513,11 @@ pub struct LintArgs {
     )]
     #[arg(help_heading = "Output")]
     pub format: DocFormat,
+
+    /// Tell what could not be checked, and why
+    #[arg(short, long, action = ArgAction::Count)]
+    #[arg(help_heading = "Output")]
+    pub verbose: u8,
 }
 
 /// Show hosts, groups and variables of inventories

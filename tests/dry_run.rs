@@ -205,3 +205,62 @@ fn a_bare_node_is_set_up_by_one_apply() {
         .find(|(_, r)| r.failure.is_some() || r.status == TaskStatus::Changed);
     assert!(changed.is_none(), "{changed:#?}");
 }
+
+/// What a command would say after the changes, nobody knows before: neither where it is not run, nor where it is run and fails
+/// for want of what an earlier task brings. Where nothing changes, it is as good as unchanged.
+#[test]
+fn a_look_is_not_known_before_the_changes_are_made() {
+    let look = "command: rabbitmqctl -q cluster_status\n      changed_when: false";
+    let play = format!(
+        "- hosts: all
+  gather_facts: false
+  tasks:
+    - {look}
+    - apt: {{name: rabbitmq-server}}
+    - {look}
+      register: look
+      notify: restart
+    - {look}
+      check_mode: false
+      register: ran
+    - {look}
+      check_mode: false
+      register: again
+      until: again.rc == 0
+      retries: 1000
+    - command: rabbitmqctl -q cluster_status
+      check_mode: false
+      changed_when: false
+      failed_when: false
+      register: forgiven
+    - debug: {{msg: 'it changed'}}
+      when: look is changed or ran is changed
+    - assert: {{that: look.rc == 0 and ran.rc == 0}}
+    - debug: {{msg: '{{{{ forgiven.rc }}}}'}}
+  handlers:
+    - name: restart
+      debug: {{msg: restarted}}
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {look}
+  post_checks:
+    - {look}
+"
+    );
+    let dry = story(&play).mode(Mode::Diff).run(Arc::new(bare()));
+    use TaskStatus::{Changed, Ok, Skipped, Unknown};
+    assert_eq!(
+        statuses(&dry),
+        [
+            Ok, Changed, Unknown, Unknown, Unknown, Ok, Skipped, Unknown, Ok, Unknown, Unknown
+        ],
+        "{:#?}",
+        dry.statuses("mq-1")
+    );
+    // With RabbitMQ there, nothing changes: the looks are what they are.
+    let dry = story(&play).mode(Mode::Diff).run(Arc::new(fleet()));
+    assert!(!statuses(&dry).contains(&Changed), "{:#?}", dry.statuses("mq-1"));
+    assert_eq!(statuses(&dry).first(), Some(&Ok));
+    assert_eq!(statuses(&dry).last(), Some(&Ok));
+}

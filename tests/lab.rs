@@ -17,6 +17,8 @@ mod bare;
 mod becoming;
 #[path = "lab/booted.rs"]
 mod booted;
+#[path = "lab/bootstrap.rs"]
+mod bootstrap;
 #[path = "lab/cluster.rs"]
 mod cluster;
 #[path = "lab/conf.rs"]
@@ -95,8 +97,10 @@ fn main() -> ExitCode {
         cluster::begun_grown_and_mended,
         cluster::a_cookie_of_its_own,
         rolling::changes_and_restarts_lose_nothing,
+        rolling::interrupted_once,
         rolling::a_node_dies_at_the_worst_moment,
         demo::from_nothing_and_again,
+        bootstrap::from_files_of_others,
         site::on_bookworm,
         conf::on_bookworm,
         cluster::on_3_10,

@@ -495,7 +495,7 @@ fn the_api_is_asked() {
             port: listener.local_addr().unwrap().port(),
             login: Login {
                 user: "admin".to_owned(),
-                password: Hidden(Content::from("s3cret $(id)")),
+                password: Hidden::new("s3cret $(id)"),
             },
             certificates: Vec::new(),
         };
@@ -503,7 +503,7 @@ fn the_api_is_asked() {
             let Probe::Exec { argv, stdin, .. } = api.get("/api/definitions") else {
                 panic!("no command")
             };
-            shell.run_with(&argv, stdin.unwrap().0.as_bytes())
+            shell.run_with(&argv, stdin.unwrap().as_bytes())
         };
         let header = format!(
             "Authorization: Basic {}",
@@ -540,5 +540,35 @@ fn the_api_is_asked() {
         if !Path::new("/usr/bin/curl").exists() {
             assert!(matches!(answer(&ask(&tls)), Answer::Nobody(why) if why.contains("no curl")));
         }
+    }
+}
+
+/// A key's URL is fetched byte for byte; what is not there is told in apt's words.
+#[test]
+fn a_key_is_fetched() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = b"\x99\x01\x0d\x04\0\nbinary\xff";
+    let path = directory.path().join("a key's.gpg");
+    std::fs::write(&path, key).unwrap();
+    for shell in shells() {
+        let fetched = |url: String| {
+            let action = action("deb822_repository", json!({"name": "x", "signed_by": url}));
+            let look = |probe: &Probe| matches!(probe, Probe::Exec { .. });
+            match shell.observe(&action.probes().into_iter().find(look).unwrap()) {
+                Observation::Exec(result) => result,
+                other => panic!("{other:?}"),
+            }
+        };
+        let url = format!("file://{}", path.display()).replace(' ', "%20");
+        let result = fetched(url.clone());
+        assert!(result.ok(), "{}: {}", shell.name, result.stderr.text());
+        assert_eq!(result.stdout.as_bytes(), key, "{}", shell.name);
+        let result = fetched(url + ".not-there");
+        assert!(!result.ok() && result.stdout.as_bytes().is_empty(), "{}", shell.name);
+        assert!(
+            result.stderr.text().contains("E: Failed to fetch file:"),
+            "{}",
+            result.stderr.text()
+        );
     }
 }

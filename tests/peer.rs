@@ -369,7 +369,7 @@ fn exec_probe_has_a_time_limit(host: &Backend) {
 fn exec_probe_reads_what_it_is_given(host: &Backend) {
     let given = |argv: &[&str], stdin: &[u8], timeout_s: u32| Probe::Exec {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
-        stdin: Some(Hidden(Content::from(stdin))),
+        stdin: Some(Hidden::new(stdin)),
         timeout_s,
     };
     // More than a pipe holds, and not text.
@@ -954,6 +954,16 @@ fn long_output_is_cut_and_said_to_be(host: &Backend) {
         [(1 << 20, false), (1 << 20, true)]
     );
     assert_eq!(results[1].stderr.text(), "e\n");
+
+    // A look may tell more; half of it would be none.
+    let look = |bytes: u32| Probe::exec(["head", "-c", &bytes.to_string(), "/dev/zero"]);
+    let seen = host.look([look(3_000_000), look(17 << 20)]);
+    assert!(
+        matches!(&seen[0], Observation::Exec(r) if r.stdout.as_bytes().len() == 3_000_000),
+        "{:?}",
+        seen[0]
+    );
+    assert_eq!(seen[1], Observation::Failed("it told more than 16 MiB".to_owned()));
 }
 
 fn the_first_failure_stops_the_rest(host: &Backend) {

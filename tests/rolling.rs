@@ -20,6 +20,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use support::{Story, Told};
+use tokio::sync::Notify;
 
 /// A node of the cluster in memory.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ struct Broker {
     /// No broker was ever installed.
     bare: bool,
 }
+
+const NOTE: &str = "/var/lib/rmqplay/in-maintenance";
 
 /// What happens to another node when the log says this.
 type Trap = (&'static str, &'static str);
@@ -52,6 +55,8 @@ struct Cluster {
     /// Each node is a cluster of its own.
     apart: bool,
     rebalance_fails: bool,
+    /// Ctrl-C when the log says this.
+    stop: Option<(String, Arc<Notify>)>,
 }
 
 #[derive(Clone, Default)]
@@ -118,6 +123,9 @@ impl Cluster {
         {
             self.nodes.get_mut(node).unwrap().running = false;
         }
+        if let Some((_, stop)) = self.stop.as_ref().filter(|(on, _)| *on == entry) {
+            stop.notify_one();
+        }
         self.log.push(entry);
         let away = self.nodes.values().filter(|n| !n.running || n.drained).count();
         self.away = self.away.max(away);
@@ -171,6 +179,21 @@ impl Program for World {
     fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult {
         let name = host.state["name"].as_str().unwrap().to_owned();
         let words: Vec<&str> = command.argv.iter().map(String::as_str).collect();
+        // What the host remembers of a drain.
+        if let ["sh", "-c", script] = words[..]
+            && script.contains("in-maintenance")
+        {
+            match (act, script.contains("rm -f")) {
+                (true, true) => drop(host.files.remove(NOTE)),
+                (true, false) => host.put(NOTE, Node::file("")),
+                _ => {}
+            }
+            let there = host.files.contains_key(NOTE);
+            return ExecResult {
+                stdout: if there { "yes\n" } else { "" }.into(),
+                ..ExecResult::default()
+            };
+        }
         let (rc, said) = self.with(|cluster| {
             let broker = cluster.nodes[&name].clone();
             match (words.as_slice(), act) {
@@ -220,6 +243,10 @@ impl Program for World {
                 (["fail"], true) => {
                     cluster.note(&name, "fail");
                     (1, String::new())
+                }
+                (["before" | "after" | "good"], true) => {
+                    cluster.note(&name, words[0]);
+                    (0, String::new())
                 }
                 (["check"], true) => {
                     cluster.note(&name, if broker.drained { "check drained" } else { "check" });
@@ -405,7 +432,10 @@ fn a_gate_that_stays_closed_stops_before_anybody_is_touched() {
             "queue 'orders' in vhost '/' will become unavailable if node rabbit@mq-1 stops",
         ),
         (&down, "rabbit@mq-3 does not run, as rabbit@mq-2 sees it"),
-        (&drained, "rabbit@mq-3 is in maintenance mode"),
+        (
+            &drained,
+            "rabbit@mq-3 is in maintenance mode, which `rabbitmq-upgrade -n rabbit@mq-3 revive` on its host ends",
+        ),
     ];
     for (case, why) in cases {
         let world = World::of(&ABC);
@@ -492,9 +522,129 @@ fn a_task_that_fails_stops_before_the_next_node() {
     assert_eq!(exit(&story), Exit::Failed);
     let warned = story.events.iter().any(|event| {
         matches!(event, Event::Warning { text, .. }
-            if text == "rabbit@mq-1 may still be in maintenance mode: `rabbitmq-upgrade revive` ends it")
+            if text.starts_with("rabbit@mq-1 may still be in maintenance mode: `rabbitmq-upgrade -n rabbit@mq-1 revive` on mq-1 ends it"))
     });
     assert!(warned);
+
+    // Mended, it goes on with this node, which is in maintenance, and ends that.
+    let tasks = "\n  tasks:\n    - {name: good, command: {argv: [good]}}\n";
+    let story = Story::new(&play("true", tasks), &hosts(&ABC)).limit("mq-1,mq-2,mq-3");
+    let story = story.run(world.fleet(&[]));
+    assert_eq!(exit(&story), Exit::Done, "{}", stopped(&story));
+    world.with(|c| assert!(c.nodes.values().all(|n| n.running && !n.drained)));
+}
+
+/// Whatever was mended by hand, so that nothing is left to change: the node that the first run drained comes back in the
+/// next one, before its checks, and only then the others have their turn.
+#[test]
+fn who_was_left_in_maintenance_comes_back() {
+    let tasks = |good: bool| {
+        format!(
+            "
+  tasks:
+    - {{name: conf, copy: {{dest: /conf, content: new}}}}
+    - {{name: bad, command: {{argv: [{}]}}, changed_when: false}}
+  post_checks:
+    - {{name: check, command: {{argv: [check]}}, changed_when: false}}
+",
+            if good { "good" } else { "fail" }
+        )
+    };
+    let world = World::of(&ABC);
+    let fleet = world.fleet(&[]);
+    let first = Story::new(&play("true", &tasks(false)), &hosts(&ABC)).run(fleet.clone());
+    assert_eq!(world.log(), ["mq-1 drain", "mq-1 fail"]);
+    assert_eq!(resume(&first), "rmqplay apply site.yml --limit mq-1,mq-2,mq-3");
+    world.with(|c| c.log.clear());
+
+    let next = || Story::new(&play("{rebalance: false}", &tasks(true)), &hosts(&ABC)).run(fleet.clone());
+    let story = next();
+    assert_eq!(exit(&story), Exit::Done, "{}", stopped(&story));
+    let own = world.done_to("mq-1");
+    assert_eq!(
+        own,
+        [
+            "good",
+            "await_startup",
+            "revive",
+            "await_online_quorum_plus_one",
+            "check"
+        ]
+    );
+    let told = |what: &str| {
+        story
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::Warning { text, .. } if text.contains(what)))
+    };
+    assert!(told("an earlier run left the node in maintenance"));
+    assert_eq!(world.done_to("mq-2")[0], "drain");
+    world.with(|c| assert!(c.nodes.values().all(|n| n.running && !n.drained)));
+    assert!(
+        ABC.iter()
+            .all(|n| !fleet.host(n).lock().unwrap().files.contains_key(NOTE))
+    );
+
+    // And then there is nothing more to do, and nobody is asked.
+    world.with(|c| c.log.clear());
+    let story = next();
+    assert!(!told("drain") && exit(&story) == Exit::Done);
+    for host in ABC {
+        assert_eq!(world.done_to(host), ["good", "check"]);
+    }
+}
+
+/// Whenever Ctrl-C comes: a node that was drained and waits for no restart is revived, one that does is left where it is
+/// and told; nobody else is touched, and the run can be gone on with.
+#[test]
+fn interrupted_once() {
+    let tasks = "
+  tasks:
+    - {name: before, command: {argv: [before]}}
+    - {name: conf, copy: {dest: /conf, content: new}, notify: restart}
+    - {name: after, command: {argv: [after]}}
+  handlers:
+    - {name: restart, command: {argv: [restart]}}
+";
+    let whole = World::of(&ABC);
+    Story::new(&play("true", tasks), &hosts(&ABC)).run(whole.fleet(&[]));
+    let (mut revived, mut left) = (0, 0);
+    for moment in whole.log() {
+        let world = World::of(&ABC);
+        let story = Story::new(&play("true", tasks), &hosts(&ABC));
+        world.with(|c| c.stop = Some((moment.clone(), story.stop.clone())));
+        let fleet = world.fleet(&[]);
+        let told = story.run(fleet.clone());
+        let Some(host) = world.log().last().and_then(|l| l.split(' ').next().map(str::to_owned)) else {
+            panic!("{moment}: nothing was done");
+        };
+        if moment.ends_with("rebalance") {
+            continue;
+        }
+        assert_eq!(exit(&told), Exit::Interrupted, "{moment}");
+        assert!(moment.starts_with(&host), "{moment}: {:?}", world.log());
+        let back = world
+            .done_to(&host)
+            .contains(&"await_online_quorum_plus_one".to_owned());
+        assert!(back || resume(&told).contains(&host), "{moment}: {}", resume(&told));
+        let drained = world.with(|c| c.nodes[&host].drained);
+        let written = fleet.host(&host).lock().unwrap().files["/conf"] == Node::file("new");
+        let warned = told
+            .events
+            .iter()
+            .any(|e| matches!(e, Event::Warning { text, .. } if text.contains("maintenance")));
+        assert_eq!(warned, drained, "{moment}");
+        let noted = fleet.host(&host).lock().unwrap().files.contains_key(NOTE);
+        assert_eq!(noted, drained, "{moment}");
+        if drained {
+            assert!(written, "{moment}: {:?}", world.log());
+            left += 1;
+        } else if world.done_to(&host).contains(&"revive".to_owned()) {
+            revived += 1;
+        }
+        assert!(world.with(|c| c.away) <= 1, "{moment}");
+    }
+    assert!(revived > 0 && left > 0, "{revived} {left}");
 }
 
 /// What does not restart the node leaves it in maintenance: it is taken out before the checks look at it.

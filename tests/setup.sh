@@ -1,14 +1,16 @@
 #!/bin/sh
-# Installs what the tests need, as root on Debian or Ubuntu: packages with apt, and Ansible (the oracle), pyinfra (for
-# the benchmark) and pika (the client that rolling changes must not disturb) into target/oracle with pip. Quick when all of it is there.
+# Installs what the tests need, as root on Debian or Ubuntu: packages with apt, and Ansible (the oracle) with the
+# python-debian that a module of it wants, pyinfra (for the benchmark) and pika (the client that rolling changes must
+# not disturb) into target/oracle with pip. Quick when all of it is there.
 set -eu
 cd "$(dirname "$0")/.."
 
 ansible='ansible-core==2.19.14'
 pyinfra='pyinfra==3.10.0'
 pika='pika==1.3.2'
+debian='python-debian==1.1.1'
 packages='openssh-server openssh-client busybox dash zsh fish sudo systemd-container mmdebstrap debian-archive-keyring
-  iproute2 nftables e2fsprogs shellcheck python3-venv'
+  iproute2 nftables e2fsprogs shellcheck python3-venv gpg gpg-agent openssl'
 
 missing=
 for package in $packages; do
@@ -42,7 +44,7 @@ fi
 
 oracle=target/oracle
 # The stamp says what was installed completely; it changes with the versions wanted here.
-stamp="$ansible $pyinfra $pika"
+stamp="$ansible $pyinfra $pika $debian"
 if [ "$(cat $oracle/stamp 2>/dev/null)" != "$stamp" ] || ! $oracle/bin/ansible --version >/dev/null 2>&1; then
   echo "installing into $oracle: $stamp"
   rm -rf $oracle
@@ -53,6 +55,6 @@ if [ "$(cat $oracle/stamp 2>/dev/null)" != "$stamp" ] || ! $oracle/bin/ansible -
     exit 1
   }
   "$python" -m venv $oracle
-  $oracle/bin/pip install --quiet --disable-pip-version-check "$ansible" "$pyinfra" "$pika"
+  $oracle/bin/pip install --quiet --disable-pip-version-check "$ansible" "$pyinfra" "$pika" "$debian"
   echo "$stamp" >$oracle/stamp
 fi

@@ -151,6 +151,45 @@ impl Files for WithText {
     }
 }
 
+/// The disk for what must change nothing: no command is run, no file made.
+pub struct ReadOnly;
+
+impl ReadOnly {
+    fn refused<T>() -> io::Result<T> {
+        Err(io::Error::other("nothing is run or written here"))
+    }
+}
+
+impl Files for ReadOnly {
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        Disk.read(path)
+    }
+    fn exists(&self, path: &str) -> bool {
+        Disk.exists(path)
+    }
+    fn is_dir(&self, path: &str) -> bool {
+        Disk.is_dir(path)
+    }
+    fn mode(&self, path: &str) -> io::Result<u32> {
+        Disk.mode(path)
+    }
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        Disk.list(path)
+    }
+    fn absolute(&self, path: &str) -> String {
+        Disk.absolute(path)
+    }
+    fn env(&self, name: &str) -> Option<String> {
+        Disk.env(name)
+    }
+    fn pipe(&self, _command: &str) -> io::Result<Vec<u8>> {
+        ReadOnly::refused()
+    }
+    fn create(&self, _path: &str, _content: &[u8]) -> io::Result<()> {
+        ReadOnly::refused()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -173,6 +173,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
         playbooks: paths,
         seed,
         command: command_line(std::env::args()),
+        stop: Arc::default(),
     };
     if let Some(listing) = options.listing {
         return crate::engine::run::check(&run)

@@ -15,7 +15,7 @@ use crate::transport::{CallError, CallErrorKind, Connector, Peer, Request, Respo
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 /// Longest wait for the connections to close at the end.
@@ -84,12 +84,17 @@ pub struct Limits {
 }
 
 impl<'s> Dispatcher<'s> {
-    pub fn new(connector: Arc<dyn Connector>, forks: usize, sink: &'s mut dyn FnMut(Event)) -> Self {
+    /// `stop` interrupts as Ctrl-C does.
+    pub fn new(connector: Arc<dyn Connector>, forks: usize, stop: Arc<Notify>, sink: &'s mut dyn FnMut(Event)) -> Self {
         let (address, inbox) = mpsc::unbounded_channel();
         let signals = address.clone();
         tokio::spawn(async move {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                if signals.send(Message::Interrupt).is_err() {
+            loop {
+                let asked = tokio::select! {
+                    signal = tokio::signal::ctrl_c() => signal.is_ok(),
+                    () = stop.notified() => true,
+                };
+                if !asked || signals.send(Message::Interrupt).is_err() {
                     break;
                 }
             }

@@ -302,7 +302,7 @@ impl Evaluation<'_> {
     }
 
     /// The arguments that can be known already, for guessing what will be looked at.
-    fn known_arguments(&self, task: &Task) -> Map<String, Value> {
+    pub fn known_arguments(&self, task: &Task) -> Map<String, Value> {
         let entries = task.args.as_map().map(|m| m.entries.as_slice()).unwrap_or_default();
         entries
             .iter()
@@ -439,23 +439,8 @@ impl Context<'_> {
         &*self.evaluation.shared().files
     }
 
-    /// Ansible's search: role's directory of the kind, role, directory of the task file, playbook's likewise.
     fn search(&self, kind: &str, src: &str) -> Result<String, ArgError> {
-        let candidates = search_paths(self.task, &self.evaluation.play.play.path, kind, src);
-        candidates
-            .iter()
-            .find(|p| self.files().exists(p))
-            .cloned()
-            .ok_or_else(|| {
-                ArgError::new("src", format!("`{src}` does not exist on this machine")).help(format!(
-                    "looked for {}",
-                    candidates
-                        .iter()
-                        .map(|c| format!("`{c}`"))
-                        .collect::<Vec<_>>()
-                        .join(", ")
-                ))
-            })
+        find_source(self.task, self.evaluation, kind, src)
     }
 
     fn read(&self, path: &str) -> Result<Vec<u8>, ArgError> {
@@ -463,6 +448,37 @@ impl Context<'_> {
             .read(path)
             .map_err(|e| ArgError::new("src", format!("`{path}` cannot be read: {e}")))
     }
+}
+
+/// Ansible's search: role's directory of the kind (`files`, `templates`), role, directory of the task file, playbook's
+/// likewise.
+pub fn find_source(task: &Task, evaluation: &Evaluation<'_>, kind: &str, src: &str) -> Result<String, ArgError> {
+    let candidates = search_paths(task, &evaluation.play.play.path, kind, src);
+    candidates
+        .iter()
+        .find(|p| evaluation.shared().files.exists(p))
+        .cloned()
+        .ok_or_else(|| {
+            ArgError::new("src", format!("`{src}` does not exist on this machine")).help(format!(
+                "looked for {}",
+                candidates
+                    .iter()
+                    .map(|c| format!("`{c}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))
+        })
+}
+
+/// What a template can ask of itself.
+pub fn template_variables(evaluation: &Evaluation<'_>, path: &str, dest: &str) -> [(&'static str, String); 4] {
+    let shared = evaluation.shared();
+    [
+        ("template_path", path.to_owned()),
+        ("template_fullpath", shared.files.absolute(path)),
+        ("template_destpath", dest.to_owned()),
+        ("template_run_date", shared.now.clone()),
+    ]
 }
 
 /// The directories a task's relative paths start from, first to last: its role, that role's tasks, the directory
@@ -547,14 +563,8 @@ impl Prepare for Context<'_> {
         let text =
             String::from_utf8(self.read(&path)?).map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
         let shared = self.evaluation.shared();
-        let full = shared.files.absolute(&path);
         let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();
-        for (name, value) in [
-            ("template_path", path.as_str()),
-            ("template_fullpath", full.as_str()),
-            ("template_destpath", dest),
-            ("template_run_date", shared.now.as_str()),
-        ] {
+        for (name, value) in template_variables(self.evaluation, &path, dest) {
             local.insert(name.to_owned(), Arc::new(Value::from(value)));
         }
         let scope: Arc<dyn Scope> = Arc::new(TaskScope {

@@ -3,7 +3,8 @@
 //! an interrupt or a lost connection left there, the next run of a play with such a handler does.
 //!
 //! One name a line in `/var/lib/rmqplay/pending-handlers`, for users who cannot write there in
-//! `~/.local/state/rmqplay/pending-handlers`.
+//! `~/.local/state/rmqplay/pending-handlers`. Beside it stands `in-maintenance` while a rolling play has a node drained:
+//! **a revive is not lost** either.
 
 #![deny(clippy::disallowed_methods)]
 
@@ -38,6 +39,22 @@ pub fn write(names: &BTreeSet<String>) -> Op {
         effect: Effect::Nothing,
         ..Exec::default()
     })
+}
+
+/// Whether a rolling play has left the node in maintenance: it says so.
+pub fn drained() -> Probe {
+    let script = format!("{FIND}\n[ ! -f \"$d/in-maintenance\" ] || echo yes");
+    Probe::script(&script, &[])
+}
+
+/// Writes down that the node is being drained, or (`false`) that it is back. Its own failure is none of the turn's.
+pub fn note_drained(drained: bool) -> Op {
+    let script = if drained {
+        format!("{FIND}\n{{ mkdir -p \"$d\" && : >\"$d/in-maintenance\"; }} || true")
+    } else {
+        format!("{FIND}\nrm -f \"$d/in-maintenance\" || true")
+    };
+    Op::exec(["sh", "-c", script.as_str()], Effect::Nothing)
 }
 
 /// The names in an answer to [`probe`].

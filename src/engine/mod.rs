@@ -15,6 +15,7 @@
 //! | `share` | yes | what hosts have in common is done by one of them |
 //! | `ledger` | yes | handlers still to run, written down on the host |
 //! | `result` | yes | what a task came to |
+//! | `unhosted` | yes | what can be told of tasks without a host, for `lint` |
 //! | `event` | yes | the stream of events |
 
 mod ahead;
@@ -33,5 +34,6 @@ pub mod schedule;
 pub mod select;
 mod share;
 pub mod shared;
+pub mod unhosted;
 pub mod vars;
 pub mod walk;

@@ -19,6 +19,8 @@ pub struct Overlay {
     /// What modules foretold (`Change::foretold`), each with how many commands had run by then.
     foretold: BTreeMap<Probe, (Observation, usize)>,
     units: Units,
+    /// A task would have changed something, or nobody knows whether.
+    pub touched: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ use crate::transport::{Connection, Connector, SshTarget, Target};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Everything a run needs.
 pub struct Run {
@@ -39,6 +40,8 @@ pub struct Run {
     pub seed: u64,
     /// The command line that began this, without `--limit`, for the one that goes on where a rolling play stopped.
     pub command: Vec<String>,
+    /// Interrupts the run as Ctrl-C does, from within the program.
+    pub stop: Arc<Notify>,
 }
 
 /// Options of the command line about connections; variables and keywords win over them.
@@ -90,7 +93,7 @@ pub async fn run(run: &Run, sink: &mut dyn FnMut(Event)) -> Ended {
         }
     };
     let matched = planned.iter().any(|p| !p.hosts.is_empty());
-    let mut dispatcher = Dispatcher::new(run.connector.clone(), run.forks, sink);
+    let mut dispatcher = Dispatcher::new(run.connector.clone(), run.forks, run.stop.clone(), sink);
     dispatcher.tell(Event::RunStarted {
         run: run.id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -794,6 +797,118 @@ fn prepare(
     }
     if refused.is_empty() {
         Ok((runs, targets))
+    } else {
+        Err(refused)
+    }
+}
+
+/// A play with its hosts and their variables, as they are before the first task.
+pub struct Preview {
+    pub play: Arc<PlayRun>,
+    /// One without a name where the play has no hosts.
+    pub hosts: Vec<Arc<HostLayers>>,
+    pub board: Arc<Blackboard>,
+}
+
+/// The plays that are `wanted`, for what looks at a program without running it. A play that cannot be planned, or whose
+/// files of variables cannot be read, is told and left out.
+pub fn preview(run: &Run, wanted: &[bool]) -> (Vec<Preview>, Vec<Diagnostic>) {
+    let mut previews = Vec::new();
+    let mut refused = Vec::new();
+    let mut beside: HashMap<String, Arc<Adjacent>> = HashMap::new();
+    for (play, _) in run.program.plays.iter().zip(wanted).filter(|(_, wanted)| **wanted) {
+        let directory = directory(&play.path);
+        let load = || {
+            Arc::new(
+                Adjacent::load(
+                    &run.inventory,
+                    std::slice::from_ref(&directory),
+                    &*run.shared.files,
+                    &run.shared.sources,
+                )
+                .0,
+            )
+        };
+        let adjacent = beside.entry(directory.clone()).or_insert_with(load).clone();
+        match plan_play(run, play, adjacent)
+            .map_err(|d| vec![*d])
+            .and_then(|planned| preview_play(run, &planned))
+        {
+            Ok(preview) => previews.push(preview),
+            Err(diagnostics) => refused.extend(diagnostics),
+        }
+    }
+    (previews, refused)
+}
+
+fn preview_play(run: &Run, planned: &Planned) -> Result<Preview, Vec<Diagnostic>> {
+    let play = &planned.play;
+    let board: Arc<Blackboard> = Arc::default();
+    let hosts = &planned.unordered;
+    let mut magic = play_magic(run, &play.play, [hosts, hosts, hosts]);
+    let nobody = [String::new()];
+    let names = if hosts.is_empty() {
+        [
+            "groups",
+            "ansible_play_hosts",
+            "ansible_play_hosts_all",
+            "ansible_play_batch",
+            "play_hosts",
+        ]
+        .iter()
+        .for_each(|name| drop(magic.remove(*name)));
+        &nobody
+    } else {
+        hosts.as_slice()
+    };
+    let magic = Arc::new(magic);
+    let roles = &play.play.roles;
+    let defaults: Vec<Layer> = roles.iter().map(|r| Arc::new(r.defaults.clone())).collect();
+    let role_vars: Vec<Layer> = roles.iter().map(|r| Arc::new(r.vars.clone())).collect();
+    let play_vars: Layer = Arc::new(play.play.common.vars.clone());
+    for host in run.inventory.hosts() {
+        board.enter(
+            Arc::new(layers(run, planned, host, &magic, Vec::new(), Vec::new(), true)),
+            None,
+        );
+    }
+    let mut files: HashMap<String, Layer> = HashMap::new();
+    let mut out = Vec::new();
+    let mut refused = Vec::new();
+    for name in names {
+        let mut host = layers(
+            run,
+            planned,
+            name,
+            &magic,
+            defaults.clone(),
+            vec![play_vars.clone()],
+            true,
+        );
+        if name.is_empty() {
+            host.magic.clear();
+        }
+        let base = Arc::new(host.clone());
+        let evaluation = Evaluation {
+            play,
+            scope: Arc::new(scope(&base, play, Produced::default(), &Pos::default(), None, &board)),
+            handler: false,
+        };
+        for node in &planned.vars_files {
+            match vars_file(run, &play.play, &evaluation, node, &mut files) {
+                Ok(layer) => host.high.push(layer),
+                Err(diagnostic) => refused.push(*diagnostic),
+            }
+        }
+        host.high.extend(role_vars.iter().cloned());
+        out.push(Arc::new(host));
+    }
+    if refused.is_empty() {
+        Ok(Preview {
+            play: play.clone(),
+            hosts: out,
+            board,
+        })
     } else {
         Err(refused)
     }

@@ -54,11 +54,8 @@ impl Content {
 
 /// Lowercase hex of bytes.
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        let _ = write!(s, "{b:02x}");
-        s
-    })
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('?');
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 impl std::fmt::Debug for Content {
@@ -69,7 +66,17 @@ impl std::fmt::Debug for Content {
 
 /// Bytes that are never shown, such as a login: `Debug` hides them, nothing serialises them.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Hidden(pub Content);
+pub struct Hidden(Arc<[u8]>);
+
+impl Hidden {
+    pub fn new(bytes: impl AsRef<[u8]>) -> Hidden {
+        Hidden(bytes.as_ref().into())
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
 
 impl std::fmt::Debug for Hidden {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

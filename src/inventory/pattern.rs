@@ -346,7 +346,11 @@ impl<'a> Test<'a> {
         }
         if let Some(regex) = expr.strip_prefix('~') {
             // As Python's `re.match`: from the start, not to the end.
-            let regex = fancy_regex::Regex::new(&format!("^(?:{regex})")).map_err(|e| e.to_string())?;
+            let regex = fancy_regex::Regex::new(&format!("^(?:{regex})")).map_err(|error| match error {
+                // Its position counts what stands around the user's text.
+                fancy_regex::Error::ParseError(_, what) => what.to_string(),
+                other => other.to_string(),
+            })?;
             return Ok(Test::Regex(Box::new(regex)));
         }
         if !expr.contains(['*', '?', '[']) {

@@ -13,13 +13,14 @@ const CONF_D: &str = "/etc/rabbitmq/conf.d";
 
 /// A file RabbitMQ reads when it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Conf,
     Advanced,
     Env,
 }
 
-fn kind(path: &str) -> Option<Kind> {
+/// Which of them a path is.
+pub fn kind(path: &str) -> Option<Kind> {
     let (directory, name) = path.rsplit_once('/')?;
     match (directory, name) {
         (DIRECTORY, "rabbitmq.conf") => Some(Kind::Conf),
@@ -33,6 +34,11 @@ fn kind(path: &str) -> Option<Kind> {
 /// Whether what is written to `path` is checked here.
 pub fn is_one(path: &str) -> bool {
     kind(path).is_some()
+}
+
+/// rabbitmq.conf, or a file beside it.
+pub fn conf_path(conf_d: Option<&str>) -> String {
+    conf_d.map_or(MAIN.to_owned(), |name| format!("{CONF_D}/{name}"))
 }
 
 /// What the check will look at.

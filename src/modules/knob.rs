@@ -30,7 +30,11 @@ impl Edits {
     /// Brings a file from what was read to what it shall be (`None`: absent); nothing where they are equal. The write
     /// is refused if the file is no longer what was read.
     pub fn file(&mut self, path: &str, before: Option<&Content>, after: Option<String>) {
-        let after = after.map(Content::from);
+        self.content(path, before, after.map(Content::from));
+    }
+
+    /// The same with what need not be text.
+    pub fn content(&mut self, path: &str, before: Option<&Content>, after: Option<Content>) {
         if before == after.as_ref() {
             return;
         }

@@ -8,7 +8,7 @@
 
 mod apt;
 mod args;
-mod broker_file;
+pub mod broker_file;
 mod check;
 mod command;
 mod control;
@@ -63,7 +63,7 @@ mod sysctl;
 mod sysfs;
 mod systemd;
 mod systemd_dropin;
-mod template;
+pub mod template;
 mod tmpfiles;
 mod transparent_hugepage;
 pub mod unit;

@@ -237,6 +237,11 @@ fn setting(name: String, value: Option<String>, absent: bool, only_raise: bool) 
 }
 
 /// What the kernel would refuse, as far as that is known here.
+/// What is known of the setting at this path; the table's names have dots only.
+fn known_at(path: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.name.split('.').eq(path.split('/')))
+}
+
 fn check(name: &str, path: &str, value: &str, only_raise: bool) -> Result<(), ArgError> {
     let parsed = numbers(value);
     if only_raise && parsed.is_none() {
@@ -245,7 +250,7 @@ fn check(name: &str, path: &str, value: &str, only_raise: bool) -> Result<(), Ar
             format!("`only_raise` needs numbers, `{name}` is `{value}`"),
         ));
     }
-    let Some(known) = KNOWN.iter().find(|k| key_path(k.name) == path) else {
+    let Some(known) = known_at(path) else {
         return Ok(());
     };
     let Some(parsed) = parsed else {
@@ -272,8 +277,8 @@ fn numbers(value: &str) -> Option<Vec<i64>> {
 impl Sysctl {
     fn link_probe(&self) -> Option<Probe> {
         // `/etc/sysctl.conf` counts at boot only where a distribution links to it.
-        (!DIRS.iter().any(|d| self.file.starts_with(&format!("{d}/"))))
-            .then(|| Probe::stat("/etc/sysctl.d/99-sysctl.conf"))
+        let inside = |dir: &&str| self.file.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/'));
+        (!DIRS.iter().any(inside)).then(|| Probe::stat("/etc/sysctl.d/99-sysctl.conf"))
     }
 
     /// Whether nobody can set the key here: a network namespace shows some keys of the kernel as a whole read-only
@@ -452,7 +457,7 @@ fn similar(path: &str) -> Option<&'static str> {
 }
 
 fn lowers(path: &str, live: &str, target: &str) -> Option<&'static str> {
-    let why = KNOWN.iter().find(|k| key_path(k.name) == path)?.lower?;
+    let why = known_at(path)?.lower?;
     let (live, target) = (numbers(live)?, numbers(target)?);
     (target < live).then_some(why)
 }

@@ -132,7 +132,8 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
     })))
 }
 
-fn options(args: &Args) -> Result<FileOptions, ArgError> {
+/// How its arguments say a template is to be read.
+pub fn options(args: &Args) -> Result<FileOptions, ArgError> {
     let newline = match args.str("newline_sequence").unwrap_or("\n") {
         "\n" | "\\n" => "\n",
         "\r" | "\\r" => "\r",

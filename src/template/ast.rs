@@ -110,7 +110,7 @@ pub(crate) struct ForLoop {
 }
 
 pub(crate) enum Stmt {
-    Raw(Arc<str>),
+    Raw(Arc<str>, Range),
     Emit(Expr),
     For(Arc<ForLoop>),
     If(Expr, Vec<Stmt>, Vec<Stmt>),
@@ -528,11 +528,20 @@ impl Lower<'_> {
         match stmt {
             mj::Stmt::Template(s) => Stmt::Plain(self.stmts(&s.children)),
             mj::Stmt::EmitExpr(s) => Stmt::Emit(self.expr(&s.expr)),
-            mj::Stmt::EmitRaw(s) => Stmt::Raw(if self.newline == "\n" {
-                s.raw.into()
-            } else {
-                s.raw.replace('\n', self.newline).into()
-            }),
+            mj::Stmt::EmitRaw(s) => {
+                let text = if self.newline == "\n" {
+                    s.raw.into()
+                } else {
+                    s.raw.replace('\n', self.newline).into()
+                };
+                // A part of the source; its span covers the white space that was cut off, too.
+                let start = (s.raw.as_ptr() as usize).saturating_sub(self.doubled.text.as_ptr() as usize);
+                let range = Range {
+                    start: self.doubled.original(start),
+                    end: self.doubled.original(start + s.raw.len()),
+                };
+                Stmt::Raw(text, range)
+            }
             mj::Stmt::ForLoop(s) => Stmt::For(Arc::new(ForLoop {
                 target: self.target(&s.target),
                 iter: self.expr(&s.iter),

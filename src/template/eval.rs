@@ -6,6 +6,7 @@
 use super::ast::{Arg, Binary, Body, Compare, Compiled, Const, Expr, ExprKind, ForLoop, Macro, Range, Stmt, Target};
 use super::fault::{At, Fault, Origin, Place, Res, fail, undefined};
 use super::filters::Filter;
+use super::imagine::{Guess, is_unknown};
 use super::tests::Test;
 use super::value::{Args, Dict, Key, Lazy, NodeRef, Object, Path, Value};
 use super::{ErrorKind, FileOptions, Found, Inner, Scope, methods, ops};
@@ -32,6 +33,8 @@ pub(crate) struct Ctx {
     /// Variables in evaluation: node and scope by address, and the name.
     active: RefCell<Vec<(usize, usize, Rc<str>)>>,
     depth: Cell<usize>,
+    /// What is not known is no failure: see [`super::imagine`].
+    guess: Option<Rc<Guess>>,
 }
 
 pub(crate) struct Deeper<'a>(&'a Cell<usize>, usize);
@@ -54,6 +57,14 @@ impl Ctx {
             options,
             active: RefCell::default(),
             depth: Cell::new(0),
+            guess: None,
+        }
+    }
+
+    pub fn guessing(self, guess: Rc<Guess>) -> Self {
+        Ctx {
+            guess: Some(guess),
+            ..self
         }
     }
 
@@ -167,10 +178,20 @@ pub(crate) fn keep_newlines(source: &str, value: Value, newline: &str) -> Value 
 
 /// Evaluates a whole template to its (native) value.
 pub(crate) fn run_template(ctx: &Ctx, compiled: &Compiled, place: Place, frame: &Rc<Frame>) -> Res<Value> {
-    let run = Run::new(ctx, compiled, place, frame.clone());
     let mut nodes = Vec::new();
-    run.whole(compiled, &mut nodes)?;
+    run_into(ctx, compiled, place, frame, &mut nodes)?;
     concat(ctx, nodes)
+}
+
+/// The same, each part that is put out for itself.
+pub(crate) fn run_into(
+    ctx: &Ctx,
+    compiled: &Compiled,
+    place: Place,
+    frame: &Rc<Frame>,
+    out: &mut Vec<Value>,
+) -> Res<()> {
+    Run::new(ctx, compiled, place, frame.clone()).whole(compiled, out)
 }
 
 /// Joins what a template put out: one value stays what it is, `None` is nothing.
@@ -340,9 +361,14 @@ impl<'c> Run<'c> {
 
     fn statements(&self, body: &[Stmt], out: &mut Vec<Value>, parent: &mut Option<Rc<str>>) -> Res<Flow> {
         for stmt in body {
-            match self.statement(stmt, out, parent)? {
-                Flow::Next => {}
-                flow => return Ok(flow),
+            match self.statement(stmt, out, parent) {
+                Ok(Flow::Next) => {}
+                Ok(flow) => return Ok(flow),
+                Err(fault) => match &self.ctx.guess {
+                    // What else is written can be told all the same.
+                    Some(guess) if guess.is_top(out) && is_unknown(&fault) => guess.lose(&fault),
+                    _ => return Err(fault),
+                },
             }
         }
         Ok(Flow::Next)
@@ -356,18 +382,40 @@ impl<'c> Run<'c> {
     fn capture(&self, body: &[Stmt]) -> Res<Value> {
         let mut nodes = Vec::new();
         self.body(body, &mut nodes)?;
-        concat(self.ctx, nodes)
+        match concat(self.ctx, nodes) {
+            Err(fault) if self.ctx.guess.is_some() && is_unknown(&fault) => Ok(Value::Marker(fault)),
+            done => done,
+        }
+    }
+
+    /// Notes for a guess where the last part of `out` stands.
+    fn put(&self, out: &Vec<Value>, range: Range, verbatim: bool) {
+        if let Some(guess) = &self.ctx.guess {
+            guess.mark(out, self.at(range), verbatim);
+        }
+    }
+
+    /// What a condition that fails comes to: only a guess takes one way all the same.
+    fn decided(&self, range: Range, fault: Rc<Fault>) -> Res<bool> {
+        match &self.ctx.guess {
+            Some(guess) if is_unknown(&fault) => Ok(guess.decide(self.slice(range), &fault)),
+            _ => Err(fault.located(|| self.at(range))),
+        }
     }
 
     fn statement(&self, stmt: &Stmt, out: &mut Vec<Value>, parent: &mut Option<Rc<str>>) -> Res<Flow> {
         match stmt {
-            Stmt::Raw(text) => {
+            Stmt::Raw(text, range) => {
                 if !text.is_empty() && parent.is_none() {
                     out.push(Value::str(text));
+                    self.put(out, *range, true);
                 }
             }
             Stmt::Emit(expr) => {
-                let value = self.eval(expr)?;
+                let value = match self.eval(expr) {
+                    Err(fault) if self.ctx.guess.is_some() && is_unknown(&fault) => Value::Marker(fault),
+                    value => value?,
+                };
                 let value = match value {
                     Value::Marker(fault) => Value::Marker(fault.located(|| self.at(expr.range))),
                     // An imported template prints what it put out.
@@ -378,13 +426,16 @@ impl<'c> Run<'c> {
                 };
                 if parent.is_none() {
                     out.push(value);
+                    self.put(out, expr.range, false);
                 }
             }
             Stmt::For(for_loop) => {
-                let items = self.eval(&for_loop.iter)?;
-                let items = items
-                    .iterate(self.ctx)
-                    .map_err(|e| e.located(|| self.at(for_loop.iter.range)))?;
+                let range = for_loop.iter.range;
+                let items = match self.eval(&for_loop.iter).and_then(|v| v.iterate(self.ctx)) {
+                    Ok(items) => items,
+                    Err(fault) if self.decided(range, fault.clone())? => vec![Value::Marker(fault)],
+                    Err(_) => Vec::new(),
+                };
                 self.for_loop(for_loop, items, 0, out)?;
             }
             Stmt::If(test, then, otherwise) => {
@@ -401,6 +452,12 @@ impl<'c> Run<'c> {
             }
             Stmt::Set(target, expr) => {
                 let value = self.eval(expr).unwrap_or_else(Value::Marker);
+                // `set _ = keys.update(...)` is there for what it does.
+                if let (Some(guess), ExprKind::Call(..), Value::Marker(fault)) = (&self.ctx.guess, &expr.kind, &value)
+                    && is_unknown(fault)
+                {
+                    guess.lose(fault);
+                }
                 self.assign(target, value)?;
             }
             Stmt::SetBlock(target, filter, body) => {
@@ -576,6 +633,11 @@ impl<'c> Run<'c> {
                 }
             }
             Target::Many(targets) => {
+                if let (Some(_), Value::Marker(fault)) = (&self.ctx.guess, &value)
+                    && is_unknown(fault)
+                {
+                    return targets.iter().try_for_each(|t| self.assign(t, value.clone()));
+                }
                 let values = value.iterate(self.ctx)?;
                 if values.len() != targets.len() {
                     return Err(fail(format!(
@@ -632,8 +694,17 @@ impl<'c> Run<'c> {
     }
 
     fn test(&self, expr: &Expr) -> Res<bool> {
-        let value = self.eval(expr)?;
-        value.truthy().map_err(|e| e.located(|| self.at(expr.range)))
+        if self.ctx.guess.is_some() {
+            // Each condition is decided once, however it is put together with others.
+            match &expr.kind {
+                ExprKind::And(a, b) => return Ok(self.test(a)? && self.test(b)?),
+                ExprKind::Or(a, b) => return Ok(self.test(a)? || self.test(b)?),
+                ExprKind::Not(e) => return Ok(!self.test(e)?),
+                _ => {}
+            }
+        }
+        let truth = self.eval(expr).and_then(|value| value.truthy());
+        truth.or_else(|fault| self.decided(expr.range, fault))
     }
 
     /// Evaluates to a value that may be used.
@@ -660,7 +731,10 @@ impl<'c> Run<'c> {
             ExprKind::And(a, b) => self.either(a, b, true),
             ExprKind::Or(a, b) => self.either(a, b, false),
             ExprKind::Binary(op, a, b) => self.binary_of(*op, a, b),
-            ExprKind::Compare(first, steps) => self.compare_of(first, steps),
+            ExprKind::Compare(first, steps) => {
+                let compared = self.compare_of(first, steps);
+                compared.or_else(|fault| self.decided(range, fault)).map(Value::Bool)
+            }
             ExprKind::If(test, then, otherwise) => self.if_of(test, then, otherwise.as_deref()),
             ExprKind::List(items) => self.many(items).map(Value::list),
             ExprKind::Tuple(items) => self.many(items).map(Value::tuple),
@@ -736,10 +810,14 @@ impl<'c> Run<'c> {
         if !test.markers
             && let Some(marker) = first_marker(&input, &args)
         {
-            return Ok(marker);
+            return match marker {
+                Value::Marker(fault) if self.ctx.guess.is_some() => self.decided(range, fault).map(Value::Bool),
+                marker => Ok(marker),
+            };
         }
         Ok(match (test.run)(self.ctx, input, args) {
             Ok(b) => Value::Bool(b),
+            Err(fault) if self.ctx.guess.is_some() => self.decided(range, fault).map(Value::Bool)?,
             Err(fault) => Value::Marker(named(fault, "test", test.name).located(|| self.at(range))),
         })
     }
@@ -747,7 +825,7 @@ impl<'c> Run<'c> {
     /// `and` goes on when the left side is true, `or` when it is false.
     fn either(&self, a: &Expr, b: &Expr, go_on: bool) -> Res<Value> {
         let left = self.eval(a)?;
-        let truth = left.truthy().map_err(|e| e.located(|| self.at(a.range)))?;
+        let truth = left.truthy().or_else(|fault| self.decided(a.range, fault))?;
         if truth == go_on { self.eval(b) } else { Ok(left) }
     }
 
@@ -756,16 +834,16 @@ impl<'c> Run<'c> {
         binary(self.ctx, op, &a, &b)
     }
 
-    fn compare_of(&self, first: &Expr, steps: &[(Compare, Expr)]) -> Res<Value> {
+    fn compare_of(&self, first: &Expr, steps: &[(Compare, Expr)]) -> Res<bool> {
         let mut left = self.value(first)?;
         for (op, expr) in steps {
             let right = self.value(expr)?;
             if !compare(self.ctx, *op, &left, &right)? {
-                return Ok(Value::Bool(false));
+                return Ok(false);
             }
             left = right;
         }
-        Ok(Value::Bool(true))
+        Ok(true)
     }
 
     fn if_of(&self, test: &Expr, then: &Expr, otherwise: Option<&Expr>) -> Res<Value> {

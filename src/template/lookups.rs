@@ -136,7 +136,7 @@ impl Lookup<'_> {
                 let mut names = self.scope.map_or(Vec::new(), |s| s.names());
                 names.sort();
                 self.each(args, |term, out| {
-                    let regex = regex::compile(&term.text(self.ctx)?, false, false)?;
+                    let regex = self.ctx.inner.regexes.compile(&term.text(self.ctx)?, false, false)?;
                     for name in &names {
                         if regex::find(&regex, name)?.is_some() {
                             out.push(name.as_str().into());

@@ -15,6 +15,7 @@ mod eval;
 mod fault;
 mod filters;
 mod globals;
+pub mod imagine;
 mod lookups;
 mod methods;
 mod ops;
@@ -153,6 +154,7 @@ pub(crate) struct Inner {
     expressions: Cache<Arc<str>>,
     conditions: Cache<Arc<str>>,
     texts: Cache<(Arc<str>, FileOptions)>,
+    regexes: python::regex::Compiled,
     /// Template files by path: included ones are read once.
     loaded: RwLock<HashMap<String, (FileId, Arc<str>)>>,
 }
@@ -296,6 +298,7 @@ impl Templar {
                 expressions: RwLock::default(),
                 conditions: RwLock::default(),
                 texts: RwLock::default(),
+                regexes: Default::default(),
                 loaded: RwLock::default(),
             }),
         }

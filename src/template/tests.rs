@@ -141,7 +141,10 @@ fn matches(ctx: &Ctx, value: &Value, args: Args, kind: &str) -> Res<bool> {
         args.bind(kind, ["pattern", "ignorecase", "multiline", "match_type"])?;
     let pattern = pattern.map_or(Ok("".into()), |p| p.text(ctx))?;
     let flag = |v: Option<Value>| v.map_or(Ok(false), |v| v.truthy());
-    let regex = regex::compile(&pattern, flag(ignore_case)?, flag(multiline)?)?;
+    let regex = ctx
+        .inner
+        .regexes
+        .compile(&pattern, flag(ignore_case)?, flag(multiline)?)?;
     let text = value.text(ctx)?;
     let kind = match &match_type {
         Some(t) => t.text(ctx)?,

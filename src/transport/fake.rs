@@ -185,7 +185,7 @@ impl FakeHost {
             Probe::Exec { argv, stdin, .. } => {
                 let command = Exec {
                     argv: argv.clone(),
-                    stdin: stdin.as_ref().map(|hidden| hidden.0.clone()),
+                    stdin: stdin.as_ref().map(|hidden| Content::from(hidden.as_bytes())),
                     ..Exec::default()
                 };
                 Observation::Exec(program.run(self, &command, false))

@@ -377,7 +377,8 @@ outer() {
   rc=$?
 }
 
-CAP=1048576
+# Bytes of a stream that travel: of what an op said, of what a look told.
+CAP=1048576 LOOK_CAP=16777216
 
 # executed: the record of what ran: status, are there streams, start and end by the clock of /proc/uptime.
 executed() {
@@ -439,7 +440,7 @@ probed() {
     [ ! -e "$T.h$probes" ] || set -- "$T.h$probes" "$T.o$probes" "$T.m" "$T.e$probes" "$T.m" "$@"
     probes=$((probes - 1))
   done
-  [ $# -eq 0 ] || head -q -c $((CAP + 1)) -- "$@"
+  [ $# -eq 0 ] || head -q -c $((LOOK_CAP + 1)) -- "$@"
   printf %s "$records"
   probes=$end told=$end records=''
 }

@@ -499,7 +499,7 @@ impl Script<'_> {
             Unit::Execs(looks) => {
                 for Look { argv, stdin, timeout_s } in looks {
                     self.text.extend_from_slice(b"probe");
-                    if let Some(Hidden(input)) = stdin {
+                    if let Some(input) = stdin {
                         self.words(["fed", &encoded(input.as_bytes())]);
                     }
                     match argv {
@@ -817,7 +817,7 @@ mod tests {
         );
         let look = Probe::Exec {
             argv: vec!["cat".to_owned()],
-            stdin: Some(Hidden(Content::from("hunter2"))),
+            stdin: Some(Hidden::new("hunter2")),
             timeout_s: 5,
         };
         assert!(!format!("{look:?}").contains("hunter2"));

@@ -10,8 +10,10 @@ use super::{CallError, CallErrorKind, Reply, Request};
 use crate::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Stat, Status, facts};
 use std::collections::BTreeMap;
 
-/// Cap of each stream of a command, in bytes; `CAP` in `peer.sh`.
+/// Cap of each stream of an op's command, in bytes; `CAP` in `peer.sh`.
 pub const STREAM_CAP: usize = 1024 * 1024;
+/// The same of a look's, which may list all that a large broker holds; `LOOK_CAP` in `peer.sh`.
+pub const LOOK_CAP: usize = 16 * 1024 * 1024;
 
 /// Is the last record there? The connection need not be at its end.
 pub fn is_complete(answer: &[u8], marker: &str) -> bool {
@@ -348,7 +350,12 @@ impl<'a> Wire<'a> {
 
     fn probed(&mut self, limit: u32) -> Result<Reply, CallError> {
         let words = self.expect("exec")?;
-        Ok(Reply::Seen(Observation::Exec(self.executed(words, Some(limit))?)))
+        let result = self.executed(words, Some(limit), LOOK_CAP)?;
+        // Half an answer is none: nothing may be decided from it.
+        Ok(match result.truncated {
+            true => seen_failure(format!("it told more than {} MiB", LOOK_CAP >> 20)),
+            false => Reply::Seen(Observation::Exec(result)),
+        })
     }
 
     fn op(&mut self, op: &Op, limit: Option<u32>) -> Result<Reply, CallError> {
@@ -359,7 +366,7 @@ impl<'a> Wire<'a> {
                 Op::Exec(exec) => exec.timeout_s.or(limit),
                 _ => limit,
             };
-            let result = self.executed(words, limit)?;
+            let result = self.executed(words, limit, STREAM_CAP)?;
             if let Op::Exec(exec) = op {
                 let status = match exec.ok.is_empty() || exec.ok.contains(&result.rc) {
                     true => Status::Done,
@@ -378,7 +385,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    fn executed(&mut self, words: &str, limit: Option<u32>) -> Result<ExecResult, CallError> {
+    fn executed(&mut self, words: &str, limit: Option<u32>, cap: usize) -> Result<ExecResult, CallError> {
         let [rc, streams, start, end] = words.split(' ').collect::<Vec<_>>()[..] else {
             return Err(lost("an `exec` record of another shape"));
         };
@@ -392,7 +399,7 @@ impl<'a> Wire<'a> {
         if rc == 137 && limit.is_some_and(|limit| limit > 0 && ended - started >= f64::from(limit)) {
             rc = 124;
         }
-        let cut = |stream: &[u8]| Content::from(&stream[..stream.len().min(STREAM_CAP)]);
+        let cut = |stream: &[u8]| Content::from(&stream[..stream.len().min(cap)]);
         let time = |moment: f64| match self.clock {
             Some((day, uptime)) if moment > 0.0 => format!("{:.6}", day + moment - uptime),
             _ => "0".to_owned(),
@@ -401,7 +408,7 @@ impl<'a> Wire<'a> {
             rc,
             stdout: cut(stdout),
             stderr: cut(stderr),
-            truncated: stdout.len() > STREAM_CAP || stderr.len() > STREAM_CAP,
+            truncated: stdout.len() > cap || stderr.len() > cap,
             start: time(started),
             end: time(ended),
         })

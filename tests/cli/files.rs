@@ -4,6 +4,18 @@ use crate::environment::Environment;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
+#[test]
+fn the_demo_wants_the_playbooks() {
+    assert_snapshot!(Environment::new().run(&["lab", "demo"]).transcript(), @r"
+    exit 1
+    --- stderr
+    error[E500]: there is no `playbooks/site.yml` here
+     |
+     = note: the demo applies the playbooks that come with the source of rmqplay
+    help: run it in a checkout of the repository
+    ");
+}
+
 /// Three hosts, a group, variables on several levels.
 fn fleet() -> Environment {
     let env = Environment::new();
@@ -97,7 +109,15 @@ fn nothing_matched_is_five_and_a_malformed_pattern_is_one() {
         env.run(&["inventory", "--hosts", "mq-9", "--allow-empty"]).transcript(),
         "exit 0\n"
     );
-    assert_eq!(env.run(&["inventory", "--hosts", "~("]).code, 1);
+    assert_snapshot!(env.run(&["inventory", "--hosts", "mq-1:~mq-("]).transcript(), @r"
+    exit 1
+    --- stderr
+    error[E031]: malformed host pattern `~mq-(`
+     --> <command line>:1:6
+      |
+    1 | mq-1:~mq-(
+      |      ^^^^^ Opening parenthesis without closing parenthesis
+    ");
     assert_snapshot!(env.run(&["inventory", "--hosts", "rabitmq"]).transcript(), @r"
     exit 5
     --- stderr

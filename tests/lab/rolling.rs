@@ -248,3 +248,62 @@ pub fn a_node_dies_at_the_worst_moment() {
     }
     client.end();
 }
+
+/// Ctrl-C while a drained node is worked on: what runs is waited for, and the node serves its clients again.
+pub fn interrupted_once() {
+    const HOLD: &str = "
+- hosts: rabbitmq
+  become: true
+  gather_facts: false
+  rolling: true
+  tasks:
+    - name: hold
+      command: sh -c 'touch /run/holding; until [ -e /run/let-go ]; do sleep 0.1; done'
+";
+    let stage = Stage::set();
+    stage.root(0, "rm -f /run/holding /run/let-go");
+    let play = stage.desk.file("hold.yml", HOLD);
+    let events = format!("jsonl={}", stage.events);
+    let run = stage.desk.start(&stage.arguments(&play, &["--report", &events]));
+    eventually("the first node is worked on", || {
+        stage.nodes[0].exec(&["test", "-e", "/run/holding"]).is_ok()
+    });
+    let listens = "timeout 2 bash -c '</dev/tcp/127.0.0.1/5672' 2>/dev/null && echo yes || echo no";
+    assert_eq!(stage.root(0, listens), "no");
+    run.interrupt();
+    eventually("the run knows", || {
+        std::fs::read_to_string(&stage.events).unwrap().contains("interrupted")
+    });
+    stage.root(0, "touch /run/let-go");
+    let report = run.end().ended(130).report();
+    assert_eq!(report.status("hold", "mq-1"), "changed");
+    assert_eq!(turns(&report, "mq-1"), WHOLE);
+    assert_eq!(report.warnings(), std::collections::BTreeSet::new());
+    assert_eq!(stage.root(0, listens), "yes");
+    assert_eq!(stage.root(0, "ls /var/lib/rmqplay"), "");
+    for host in ["mq-2", "mq-3"] {
+        assert_eq!(turns(&report, host), Vec::<String>::new());
+    }
+    let resume = report.0["resume"].as_str().unwrap();
+    assert!(resume.ends_with("--limit mq-1,mq-2,mq-3"), "{resume}");
+
+    // A task that fails leaves it drained; what comes next brings it back, though there is nothing left to do.
+    let fail = HOLD.replace(
+        "touch /run/holding; until [ -e /run/let-go ]; do sleep 0.1; done",
+        "false",
+    );
+    let play = stage.desk.file("fail.yml", &fail);
+    let report = stage.apply(&play, &[], 2);
+    says(
+        &report.warnings().into_iter().collect::<String>(),
+        &["rabbit@mq-1 may still be in maintenance mode: `rabbitmq-upgrade -n rabbit@mq-1 revive` on mq-1 ends it"],
+    );
+    assert_eq!(stage.root(0, listens), "no");
+    let play = stage
+        .desk
+        .file("mended.yml", &fail.replace("command: sh -c 'false'", "stat: {path: /}"));
+    let report = stage.apply(&play, &[], 0);
+    assert_eq!(turns(&report, "mq-1")[0], "return passed");
+    assert_eq!(stage.root(0, listens), "yes");
+    assert_eq!(stage.root(0, "ls /var/lib/rmqplay"), "");
+}

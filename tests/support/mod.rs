@@ -12,6 +12,7 @@ use rmqplay::transport::Connector;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind};
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// Files by path; directories are what stands before a `/`.
 #[derive(Default)]
@@ -80,6 +81,8 @@ pub struct Story {
     pub options: RunOptions,
     pub limit: Option<String>,
     pub playbooks: Vec<String>,
+    /// Interrupts the run, as Ctrl-C does.
+    pub stop: Arc<Notify>,
 }
 
 /// What it came to.
@@ -102,6 +105,7 @@ impl Story {
             options: RunOptions::default(),
             limit: None,
             playbooks: vec!["site.yml".to_owned()],
+            stop: Arc::default(),
         }
     }
 
@@ -164,6 +168,7 @@ impl Story {
             playbooks: self.playbooks.clone(),
             seed: 1,
             command: ["rmqplay", "apply", "site.yml"].map(str::to_owned).to_vec(),
+            stop: self.stop.clone(),
         };
         let mut events = Vec::new();
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -169,7 +169,7 @@ fn written(node: &Node, key: String, key_span: Span, out: &mut Vec<Line>) {
 }
 
 /// A key's place is that of its last part: what to write instead is said, not patched.
-fn in_a_tree(mut found: Diagnostic) -> Diagnostic {
+pub fn in_a_tree(mut found: Diagnostic) -> Diagnostic {
     for fix in std::mem::take(&mut found.fixes) {
         found.helps.push(format!("{}: `{}`", fix.message, fix.replacement));
     }

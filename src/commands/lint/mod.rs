@@ -2,20 +2,27 @@
 
 mod broker;
 mod kind;
+mod rendered;
 
 use super::config::Config;
-use super::disk::WithText;
-use super::{Session, scope};
-use crate::cli::{DocFormat, Exit, LintArgs};
+use super::disk::{ReadOnly, WithText};
+use super::{Session, extra_vars, scope};
+use crate::cli::{DocFormat, Exit, InventoryOptions, LintArgs};
 use crate::diagnostic::{Code, Diagnostic, render_json, tidy};
+use crate::engine::event::Mode;
+use crate::engine::run::{Reach, Run};
+use crate::engine::shared::{RunOptions, Shared};
+use crate::engine::vars::Layer;
 use crate::inventory::{Inventory, read_vars};
 use crate::language::{self, Files, Program};
 use crate::rabbitmq::Version;
 use crate::report::style::count;
-use crate::template::FileOptions;
+use crate::template::{FileOptions, Settings, Templar};
+use crate::transport;
 pub use kind::BrokerFile;
 use kind::{Found, Kind};
 use serde_json::json;
+use std::sync::Arc;
 
 pub fn run(session: &Session, args: &LintArgs) -> Exit {
     let config = match session.config() {
@@ -32,8 +39,22 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
             format!("there is nothing to check in {}", paths.join(", ")),
         ));
     }
+    let known = match Known::read(session, args, &config, &mut diagnostics) {
+        Ok(known) => known,
+        Err(diagnostics) => return session.tell(&diagnostics),
+    };
+    let mut open = Vec::new();
     for one in &found {
-        check(session, one, &config, args.rabbitmq_version, &mut diagnostics);
+        let program = check(session, one, &config, args.rabbitmq_version, &mut diagnostics);
+        if let Some(program) = program {
+            let run = known.run(session, program, &one.path, &config);
+            // A role's task is that of every playbook that has the role.
+            for one in rendered::check(session, &run, args.rabbitmq_version, &mut diagnostics) {
+                if !open.contains(&one) {
+                    open.push(one);
+                }
+            }
+        }
     }
     broker::check(session, &found, args.rabbitmq_version, &mut diagnostics);
     // Without an extension or content that tells, several ways lead to one file: each mistake once.
@@ -45,6 +66,17 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
             if errors == 0 {
                 session.console.print(&format!("checked {}\n", summary(&found)));
             }
+            if args.verbose > 0 {
+                for one in &open {
+                    let hosts = match one.hosts.as_slice() {
+                        [] => String::new(),
+                        hosts => format!(" ({})", rendered::names(hosts)),
+                    };
+                    session
+                        .console
+                        .print(&format!("not judged: {}{hosts}: {}\n", one.at, one.why));
+                }
+            }
         }
         DocFormat::Json => {
             let told: Vec<_> = diagnostics.iter().map(|d| render_json(&session.sources, d)).collect();
@@ -52,13 +84,93 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
                 .iter()
                 .map(|f| json!({"path": f.path, "kind": f.kind.name()}))
                 .collect();
+            let open: Vec<_> = open
+                .iter()
+                .map(|o| json!({"at": o.at, "hosts": o.hosts, "why": o.why}))
+                .collect();
             let document = json!({
                 "checked": checked, "diagnostics": told, "errors": errors, "warnings": diagnostics.len() - errors,
+                "not_judged": open,
             });
             session.console.print(&format!("{document:#}\n"));
         }
     }
     if errors == 0 { Exit::Done } else { Exit::Usage }
+}
+
+/// What the command line gives to judge a playbook by.
+struct Known {
+    inventory: Arc<Inventory>,
+    extra: Layer,
+    templar: Templar,
+    files: Arc<dyn Files>,
+}
+
+impl Known {
+    fn read(
+        session: &Session,
+        args: &LintArgs,
+        config: &Config,
+        out: &mut Vec<Diagnostic>,
+    ) -> Result<Known, Vec<Diagnostic>> {
+        let given = InventoryOptions {
+            inventory: args.inventory.clone(),
+            extra_vars: args.extra_vars.clone(),
+        };
+        let sources = match args.inventory.is_empty() {
+            true => Vec::new(),
+            false => given.sources(config),
+        };
+        let (inventory, diagnostics) = Inventory::load(&sources, &session.files, &session.sources);
+        out.extend(diagnostics);
+        let extra = Arc::new(extra_vars::read(
+            &given.extra_vars()?,
+            &session.files,
+            &session.sources,
+            out,
+        ));
+        let files: Arc<dyn Files> = Arc::new(ReadOnly);
+        let settings = Settings {
+            seed: rand::random(),
+            clock: Arc::new(jiff::Zoned::now),
+        };
+        Ok(Known {
+            inventory: Arc::new(inventory),
+            extra,
+            templar: Templar::new(files.clone(), session.sources.clone(), settings),
+            files,
+        })
+    }
+
+    /// The run that would be of this program, by which nothing is run.
+    fn run(&self, session: &Session, program: Program, path: &str, config: &Config) -> Run {
+        let shared = Shared {
+            templar: self.templar.clone(),
+            files: self.files.clone(),
+            sources: session.sources.clone(),
+            mode: Mode::Apply,
+            now: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            options: RunOptions::default(),
+            roles_path: config.roles_path.clone(),
+            gate: None,
+        };
+        Run {
+            id: String::new(),
+            shared: Arc::new(shared),
+            program,
+            inventory: self.inventory.clone(),
+            extra: self.extra.clone(),
+            limit: None,
+            allow_empty: true,
+            connector: transport::connector(),
+            forks: 1,
+            reach: Reach::default(),
+            playbooks: vec![path.to_owned()],
+            seed: 0,
+            command: Vec::new(),
+            stop: Arc::default(),
+        }
+    }
 }
 
 /// `2 playbooks, 1 role, 3 templates`.
@@ -75,12 +187,20 @@ fn summary(found: &[Found]) -> String {
     counts.collect::<Vec<_>>().join(", ")
 }
 
-fn check(session: &Session, one: &Found, config: &Config, version: Option<Version>, out: &mut Vec<Diagnostic>) {
+/// Checks one file; of a playbook, the program it is.
+fn check(
+    session: &Session,
+    one: &Found,
+    config: &Config,
+    version: Option<Version>,
+    out: &mut Vec<Diagnostic>,
+) -> Option<Program> {
     let path = &one.path;
     match one.kind {
         Kind::Playbook => {
             let program = program(session, &session.files, path, config.roles_path.clone(), version, out);
             out.extend(program.plays.iter().filter_map(|play| language::rolling::ask(play)));
+            return Some(program);
         }
         // A role and a file of tasks are only ever part of a play. The play made for them here has a handler whose
         // name cannot be known, since what they notify may stand in another role or in the playbook.
@@ -120,6 +240,7 @@ fn check(session: &Session, one: &Found, config: &Config, version: Option<Versio
             }
         }
     }
+    None
 }
 
 fn text(session: &Session, path: &str, out: &mut Vec<Diagnostic>) -> Option<String> {

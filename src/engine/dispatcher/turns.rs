@@ -75,7 +75,8 @@ impl Dispatcher<'_> {
             return false;
         };
         let now_s = batch.turns.now_s();
-        let turn = Turn::new(rolling, &run.name, run.cache.who.clone(), now_s);
+        let new = if run.returns { Turn::back } else { Turn::new };
+        let turn = new(rolling, &run.name, run.cache.who.clone(), now_s);
         batch.turns.of.insert(index, turn);
         batch.turns.active.insert(index);
         batch.ready.push_back(index);
@@ -111,17 +112,24 @@ impl Dispatcher<'_> {
     pub(super) fn give_back(&mut self, batch: &mut Batch, run: &HostRun, index: usize) -> bool {
         let now_s = batch.turns.now_s();
         let done = run.standing == Standing::Admitted && !matches!(run.state, State::Failed | State::Unreachable);
-        if !done || batch.turns.unfinished.contains(&index) {
-            return false;
-        }
+        let left = batch.turns.unfinished.contains(&index);
         if self.interrupts > 0 {
             batch.turns.unfinished.insert(index);
+        }
+        if !done || left {
             return false;
         }
         let Some(turn) = batch.turns.of.get_mut(&index) else {
             return false;
         };
-        turn.come_back(now_s);
+        if self.interrupts > 0 {
+            // What waits for a restart is not handed back to its clients.
+            if run.is_half_done() || !turn.leave(now_s) {
+                return false;
+            }
+        } else {
+            turn.come_back(now_s);
+        }
         // What the tasks did is told before what follows it.
         let least = batch.least().unwrap_or_else(|| Pos(vec![u32::MAX]));
         batch.finish_tasks(Some(&least), self.sink);
@@ -153,7 +161,8 @@ impl Dispatcher<'_> {
         let Some(turn) = batch.turns.of.get_mut(&index) else {
             return true;
         };
-        if self.interrupts > 0 {
+        // What this turn took down is put up again first.
+        if self.interrupts > 0 && !turn.leave(now_s) {
             batch.turns.active.remove(&index);
             batch.turns.unfinished.insert(index);
             return true;
@@ -192,12 +201,17 @@ impl Dispatcher<'_> {
             }
             Move::Pass => {
                 batch.turns.active.remove(&index);
-                if run.standing == Standing::Untouched {
+                if run.standing == Standing::Untouched && !turn.returns() {
                     run.admit(Standing::Admitted);
                     batch.turns.touched.push(index);
                 } else {
                     run.admit(Standing::Back);
                 }
+                true
+            }
+            Move::Left => {
+                batch.turns.active.remove(&index);
+                batch.turns.unfinished.insert(index);
                 true
             }
             Move::Refuse(reason) => {
@@ -229,11 +243,18 @@ impl Dispatcher<'_> {
             let run = &runs[*index];
             let back = run.standing == Standing::Back && !batch.turns.unfinished.contains(index);
             if turn.is_drained() && !back {
-                let node = turn.node().unwrap_or("the node");
+                let (node, flag) = match turn.node() {
+                    Some(node) => (node, format!(" -n {node}")),
+                    None => ("the node", String::new()),
+                };
                 self.tell(Event::Warning {
                     host: Some(run.name.clone()),
                     task: None,
-                    text: format!("{node} may still be in maintenance mode: `rabbitmq-upgrade revive` ends it"),
+                    text: format!(
+                        "{node} may still be in maintenance mode: `rabbitmq-upgrade{flag} revive` on {} ends it, and so does \
+                         the next run of the play",
+                        run.name
+                    ),
                 });
             }
             if turn.is_clustered() && back {

@@ -81,11 +81,15 @@ impl HostRun {
 
     pub(super) fn step_task(&mut self, world: &mut World<'_>) -> Flow {
         self.read_ledger(world);
+        self.read_drained();
         let Some(task) = self.walk.current() else {
             // Handlers that needed no op (or ran as nobody expected) are still to be struck off.
             let notes = self.play.shared.mode == Mode::Apply && !self.ledger.unread && !self.walk.has_failed();
             if notes && self.ledger.written != self.pending() {
                 return Flow::Leave(self.call(Vec::new(), Vec::new(), None, world));
+            }
+            if !self.walk.has_failed() && self.is_to_come_back(world) {
+                return Flow::Leave(Next::Turn);
             }
             self.state = if self.walk.has_failed() {
                 State::Failed
@@ -173,7 +177,9 @@ impl HostRun {
             self.walk.advance();
             return Ok(Flow::Again);
         }
-        if self.standing == Standing::Admitted && self.walk.section() == Section::PostCheck {
+        if self.walk.section() == Section::PostCheck
+            && (self.standing == Standing::Admitted || self.is_to_come_back(world))
+        {
             return Err(Next::Turn);
         }
         self.announce(&task, &pos, &scope, world);
@@ -200,9 +206,12 @@ impl HostRun {
             return Ok(self.finish_task(world));
         }
         let drift = self.play.shared.options.drift;
-        if self.play.shared.mode == Mode::Diff && !drift && self.walk.section() == Section::PostCheck && self.touched {
-            run.results
-                .push(ItemOutcome::unknown("cannot know until the changes are made"));
+        if self.play.shared.mode == Mode::Diff
+            && !drift
+            && self.walk.section() == Section::PostCheck
+            && self.overlay.touched
+        {
+            run.results.push(not_before_the_changes());
             self.current = Some(run);
             return Ok(self.finish_task(world));
         }

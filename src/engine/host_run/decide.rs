@@ -168,6 +168,15 @@ impl HostRun {
                 None => Work::Item(Box::new(ItemOutcome::kept(report))),
             },
             (_, Decision::Fail(failure)) => Work::failed(failure),
+            // It is not run, and what it would say now is not what it will say then.
+            (_, Decision::Change(change))
+                if run.predicted
+                    && self.overlay.touched
+                    && change.settle == Settle::Outcome
+                    && never_changes(&run.task) =>
+            {
+                Work::Item(Box::new(not_before_the_changes()))
+            }
             (_, Decision::Change(change)) if run.predicted => {
                 let quiet = self.says_unchanged(run, &change);
                 if !quiet {
@@ -214,11 +223,7 @@ impl HostRun {
 
     /// A command whose `changed_when: false` promises that it changes nothing.
     pub(super) fn says_unchanged(&self, run: &TaskRun, change: &Change) -> bool {
-        let never = run.task.changed_when.as_ref().is_some_and(|c| {
-            c.iter()
-                .any(|n| matches!(n.yaml, crate::language::Yaml::Bool(false)) || n.as_str() == Some("false"))
-        });
-        never || !change.changed
+        never_changes(&run.task) || !change.changed
     }
 
     pub(super) fn control(&mut self, run: &TaskRun, evaluation: &Evaluation<'_>, world: &mut World<'_>) -> Work {
@@ -283,4 +288,24 @@ impl HostRun {
         }
         Some(Condition::Hosts(std::mem::take(&mut *hosts), pos.clone()))
     }
+}
+
+/// `changed_when: false`: what it runs is a look.
+pub(super) fn never_changes(task: &Task) -> bool {
+    task.changed_when.as_ref().is_some_and(|conditions| {
+        conditions
+            .iter()
+            .any(|n| matches!(n.yaml, crate::language::Yaml::Bool(false)) || n.as_str() == Some("false"))
+    })
+}
+
+/// Whatever it comes to, the host is as before.
+pub(super) fn only_looks(task: &Task) -> bool {
+    const LOOKS: [&str; 8] = ["assert", "check", "debug", "fail", "ping", "set_fact", "setup", "stat"];
+    never_changes(task) || LOOKS.contains(&task.module)
+}
+
+/// A dry run's answer for what earlier tasks would have changed.
+pub(super) fn not_before_the_changes() -> ItemOutcome {
+    ItemOutcome::unknown("cannot know until the changes are made")
 }

@@ -19,8 +19,16 @@ impl HostRun {
             let task = run.task.clone();
             let attempt = run.item.attempt;
             let verdict = result::judge(&self.play, &scope, &task, &mut outcome, attempt);
+            // A command that a dry run does run, since it changes nothing; an earlier task may bring what it needs.
+            let open = !run.predicted
+                && self.play.shared.mode == Mode::Diff
+                && self.overlay.touched
+                && never_changes(&task)
+                && outcome.values.contains_key("rc");
             match verdict {
+                Ok(result::Verdict::Final) if open && outcome.failure.is_some() => outcome = not_before_the_changes(),
                 Ok(result::Verdict::Final) => {}
+                Ok(result::Verdict::Retry { .. }) if open => outcome = not_before_the_changes(),
                 Ok(result::Verdict::Retry { left, delay }) => {
                     world.out.push(Out::Retrying {
                         pos: run.pos.clone(),
@@ -73,9 +81,11 @@ impl HostRun {
     }
 
     pub(super) fn push(&mut self, mut outcome: ItemOutcome) {
-        let hidden = self.play.shared.mode == Mode::Diff && (outcome.changed || outcome.unknown.is_some());
-        self.touched |= hidden;
         let Some(run) = &self.current else { return };
+        if self.play.shared.mode == Mode::Diff {
+            let perhaps = outcome.unknown.is_some() && !only_looks(&run.task);
+            self.overlay.touched |= outcome.changed || perhaps;
+        }
         if let (Some(items), Some(looping)) = (&run.items, &run.task.loop_)
             && let Some(item) = items.get(run.index)
         {
@@ -160,12 +170,17 @@ impl HostRun {
         drop(evaluation);
         let notify = self.notifies(&task, &scope);
 
-        let value = Arc::new(Value::Object(summary.value.clone()));
         let no_log = no_log || scope.tainted.get();
         let mut registered = None;
         if let Some(name) = &task.register {
             let stored = match &summary.unknown {
-                Some(why) => Err(Missing::from(format!("`{name}`: {why}"))),
+                Some(why) => Err(Missing {
+                    why: format!("`{name}`: {why}"),
+                    known: never_changes(&task)
+                        .then(|| ("changed".to_owned(), Value::Bool(false)))
+                        .into_iter()
+                        .collect(),
+                }),
                 None if summary.partial => {
                     let known = summary
                         .value
@@ -176,7 +191,7 @@ impl HostRun {
                         known: known.map(|(k, v)| (k.clone(), v.clone())).collect(),
                     })
                 }
-                None => Ok(value.clone()),
+                None => Ok(Arc::new(Value::Object(summary.value.clone()))),
             };
             world.board.publish(&self.name, &pos, name, &stored);
             registered = Some(stored.clone());
@@ -209,7 +224,9 @@ impl HostRun {
         if no_log {
             world.board.hide(&self.name, &self.produced.secret);
         }
-        if summary.status == TaskStatus::Changed || (summary.unknown.is_some() && !notify.is_empty()) {
+        if summary.status == TaskStatus::Changed
+            || (summary.unknown.is_some() && !notify.is_empty() && !never_changes(&task))
+        {
             for name in &notify {
                 let handlers = self.walk.handlers_for(name);
                 if handlers.is_empty() {
@@ -272,7 +289,8 @@ impl HostRun {
                 if fatal {
                     self.make_fatal(&pos, world);
                 }
-                self.produced.set("ansible_failed_result", Ok(value));
+                let value = Value::Object(summary.value.clone());
+                self.produced.set("ansible_failed_result", Ok(Arc::new(value)));
                 let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
                 self.produced.set(
                     "ansible_failed_task",

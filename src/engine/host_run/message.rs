@@ -35,6 +35,29 @@ impl HostRun {
         }
     }
 
+    /// Whether the look for a node left in maintenance is still to be made.
+    fn wants_drained(&self) -> bool {
+        self.play.rolling.is_some() && self.left_drained.is_none()
+    }
+
+    pub(super) fn read_drained(&mut self) {
+        if self.wants_drained()
+            && let Some(observation) = self.cache.fresh.get(&ledger::drained())
+        {
+            self.left_drained = Some(!ledger::parse(observation).is_empty());
+        }
+    }
+
+    /// A node that an earlier run drained has its turn though nothing is to be changed, so that it comes back.
+    pub(super) fn is_to_come_back(&mut self, world: &mut World<'_>) -> bool {
+        self.returns = self.standing == Standing::Untouched && self.left_drained == Some(true);
+        if self.returns {
+            let text = "an earlier run left the node in maintenance: it is taken out of it".to_owned();
+            world.out.push(Out::Warning { pos: None, text });
+        }
+        self.returns
+    }
+
     /// The answer to the last [`Next::Call`].
     pub fn answer(&mut self, answer: Result<Response, CallError>, world: &mut World<'_>) {
         let Some(flight) = self.in_flight.take() else { return };
@@ -285,6 +308,9 @@ impl HostRun {
         }
         if self.ledger.unread && !self.cache.fresh.contains_key(&ledger::probe()) {
             wanted.push(ledger::probe());
+        }
+        if self.wants_drained() {
+            wanted.push(ledger::drained());
         }
         let (before, after) = self.ledger_ops(run.filter(|_| !ops.is_empty()));
         let count = ops.len();

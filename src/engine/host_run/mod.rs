@@ -17,6 +17,7 @@ mod message;
 mod share;
 mod together;
 
+use self::decide::{never_changes, not_before_the_changes, only_looks};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
@@ -225,8 +226,6 @@ pub struct HostRun {
     /// How often the connection was lost.
     losses: u32,
     ledger: Ledger,
-    /// Dry run: something would change or cannot be known.
-    touched: bool,
     fatal_done: Option<Pos>,
     /// What an answer led to; the next step begins with it.
     pending: Option<Next>,
@@ -236,6 +235,10 @@ pub struct HostRun {
     /// Where the host failed or was lost.
     pub lost_at: Option<Pos>,
     pub standing: Standing,
+    /// Rolling: whether an earlier run left the node in maintenance, once the host has told.
+    left_drained: Option<bool>,
+    /// Nothing is to be changed, and the node is to come back from where that run left it.
+    pub returns: bool,
 }
 
 /// What the host has written down of handlers to run, see `ledger`.
@@ -361,12 +364,13 @@ impl HostRun {
             in_flight: None,
             losses: 0,
             ledger,
-            touched: false,
             fatal_done: None,
             pending: None,
             before: None,
             lost_at: None,
             standing: Standing::Untouched,
+            left_drained: None,
+            returns: false,
         }
     }
 
@@ -374,6 +378,11 @@ impl HostRun {
     pub fn admit(&mut self, standing: Standing) {
         self.standing = standing;
         self.cache.expire();
+    }
+
+    /// Something was changed that a handler has not been run for yet.
+    pub fn is_half_done(&self) -> bool {
+        !self.walk.notified.is_empty()
     }
 
     pub fn facts_are_pending(&self) -> bool {

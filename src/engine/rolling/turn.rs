@@ -3,7 +3,8 @@
 
 use super::{Rolling, most};
 use crate::engine::event::{RollingState, RollingStep};
-use crate::host::{ExecResult, Observation};
+use crate::engine::ledger;
+use crate::host::{Exec, ExecResult, Observation, Op};
 use crate::rabbitmq::health::{self, Sight, View};
 use crate::transport::{CallError, Reply, Response, RunAs, Step};
 use std::collections::BTreeSet;
@@ -33,6 +34,8 @@ pub enum Move {
     Pass,
     /// The run stops here: why.
     Refuse(String),
+    /// The run is interrupted, and what could be taken back is.
+    Left,
 }
 
 /// Something to tell.
@@ -50,6 +53,8 @@ enum Stage {
     Start,
     Revive,
     Checks,
+    /// The run is interrupted: out of maintenance again, then stop.
+    Leave,
 }
 
 pub struct Turn {
@@ -62,6 +67,8 @@ pub struct Turn {
     since_s: f64,
     /// The node has been sent into maintenance and was not seen out of it.
     drained: bool,
+    /// An earlier run drained it: it only comes back.
+    returns: bool,
     /// This host's node, once it is known.
     own: Option<String>,
     /// Members when the gate opened; 0 where no broker had run.
@@ -82,6 +89,7 @@ impl Turn {
             stage: Stage::Gate,
             since_s: now_s,
             drained: false,
+            returns: false,
             own: None,
             members: 0,
             reason: None,
@@ -90,9 +98,34 @@ impl Turn {
         }
     }
 
+    /// Of a node that an earlier run left in maintenance, and on which nothing is to be changed.
+    pub fn back(rolling: Arc<Rolling>, host: &str, who: Option<RunAs>, now_s: f64) -> Turn {
+        Turn {
+            stage: Stage::Start,
+            drained: true,
+            returns: true,
+            ..Turn::new(rolling, host, who, now_s)
+        }
+    }
+
+    /// Whether the node only comes back.
+    pub fn returns(&self) -> bool {
+        self.returns
+    }
+
     /// The tasks are done: the node is to come back.
     pub fn come_back(&mut self, now_s: f64) {
         self.enter(Stage::Start, now_s);
+    }
+
+    /// The run is interrupted, and nothing is half done on the node: whether the turn has to take it out of maintenance
+    /// before it ends.
+    pub fn leave(&mut self, now_s: f64) -> bool {
+        if self.drained && self.stage != Stage::Leave {
+            self.answer = None;
+            self.enter(Stage::Leave, now_s);
+        }
+        self.stage == Stage::Leave
     }
 
     /// Whether the node may still be in maintenance.
@@ -128,6 +161,8 @@ impl Turn {
                 Err(error) => Err(format!("{} cannot be reached: {}", self.host, error.message)),
             };
             match result {
+                // Where it did not go, `is_drained` tells.
+                _ if self.stage == Stage::Leave => return Move::Left,
                 Ok(()) if self.stage == Stage::Tasks => return Move::Pass,
                 Ok(()) => {}
                 Err(reason) => {
@@ -166,7 +201,7 @@ impl Turn {
         match self.stage {
             Stage::Gate | Stage::Tasks => RollingStep::Gate,
             Stage::Drain | Stage::Draining | Stage::Undo => RollingStep::Drain,
-            Stage::Start | Stage::Revive | Stage::Checks => RollingStep::Return,
+            Stage::Start | Stage::Revive | Stage::Checks | Stage::Leave => RollingStep::Return,
         }
     }
 
@@ -195,19 +230,25 @@ impl Turn {
             Stage::Drain => {
                 self.drained = true;
                 vec![
+                    Step::Op(ledger::note_drained(true)),
                     Step::Op(health::drain(self.rolling.drain_timeout_s)),
                     Step::Probe(health::view()),
                 ]
             }
             Stage::Draining => vec![Step::Probe(health::view())],
             Stage::Start => vec![Step::Op(health::await_startup(left_s)), Step::Probe(health::view())],
-            Stage::Undo | Stage::Revive => {
-                vec![Step::Op(health::revive(left_s)), Step::Probe(health::view())]
-            }
+            Stage::Revive => vec![Step::Op(health::revive(left_s)), Step::Probe(health::view())],
+            // What is not revived stays written down.
+            Stage::Undo | Stage::Leave => vec![
+                Step::Op(or_stop(health::revive(left_s))),
+                Step::Op(ledger::note_drained(false)),
+                Step::Probe(health::view()),
+            ],
             Stage::Checks => {
                 let quorum = (self.members > 1).then(|| Step::Op(health::await_quorum_plus_one(left_s)));
                 let checks = health::checks().map(|(_, probe)| Step::Probe(probe));
-                quorum.into_iter().chain(checks).collect()
+                let back = Step::Op(ledger::note_drained(false));
+                std::iter::once(back).chain(quorum).chain(checks).collect()
             }
         })
     }
@@ -248,6 +289,15 @@ impl Turn {
                 }
                 Err(self.reason.take().unwrap_or_default())
             }
+            Stage::Leave => {
+                let view = self.view(sight())?;
+                self.drained = view.drained(&view.own);
+                if !self.drained && view.status.runs(&view.own) {
+                    let text = format!("{} is out of maintenance, and was not waited for", view.own);
+                    told.push((RollingStep::Return, RollingState::Passed, text));
+                }
+                Ok(())
+            }
             Stage::Start | Stage::Revive => {
                 if self.members == 0 && matches!(sight(), Sight::Never) {
                     // Nothing to come back: the tasks did not make it a broker.
@@ -258,6 +308,9 @@ impl Turn {
                     Err(reason) => return Err(did(response).unwrap_or(reason)),
                 };
                 self.own = Some(view.own.clone());
+                if self.returns {
+                    self.members = view.status.members().len();
+                }
                 if self.members > 1 {
                     self.complete(&view)?;
                 }
@@ -337,7 +390,9 @@ impl Turn {
         let others = view.status.members().into_iter().filter(|n| *n != view.own);
         for node in others.clone() {
             if view.drained(node) && !around.working.contains(node) {
-                return Err(format!("{node} is in maintenance mode"));
+                return Err(format!(
+                    "{node} is in maintenance mode, which `rabbitmq-upgrade -n {node} revive` on its host ends"
+                ));
             }
         }
         let left = others
@@ -411,6 +466,14 @@ fn seen(reply: &Reply) -> Option<ExecResult> {
             ..ExecResult::default()
         }),
         _ => None,
+    }
+}
+
+/// The op, whose failure stops what follows it.
+fn or_stop(op: Op) -> Op {
+    match op {
+        Op::Exec(exec) => Op::Exec(Exec { ok: vec![0], ..exec }),
+        op => op,
     }
 }
 

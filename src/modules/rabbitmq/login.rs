@@ -1,7 +1,7 @@
 //! The arguments of the management API: where a task's looks go that has a login.
 
 use super::super::{ArgError, ArgKind, ArgSpec, Args, Failure, Prepare, plain};
-use crate::host::{Content, Hidden, Probe};
+use crate::host::{Hidden, Probe};
 use crate::rabbitmq::api::{Api, Login};
 use crate::rabbitmq::definitions::{Algorithm, Definitions, Kind, matches};
 use serde_json::Value;
@@ -90,7 +90,7 @@ impl Access {
                 port,
                 login: Login {
                     user,
-                    password: Hidden(Content::from(password)),
+                    password: Hidden::new(password),
                 },
                 certificates: certificates.flatten().collect(),
             },
@@ -119,7 +119,13 @@ impl Access {
             let tags = found.get("tags").and_then(Value::as_array);
             let is_administrator = tags.is_some_and(|tags| tags.iter().any(|tag| tag == "administrator"));
             match Algorithm::parse(text("hashing_algorithm")) {
-                Some(algorithm) if !matches(algorithm, text("password_hash"), &password.0.text()) => {
+                Some(algorithm)
+                    if !matches(
+                        algorithm,
+                        text("password_hash"),
+                        &String::from_utf8_lossy(password.as_bytes()),
+                    ) =>
+                {
                     "the password is another"
                 }
                 _ if !is_administrator => "it has not the tag `administrator`",

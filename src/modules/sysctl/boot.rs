@@ -8,14 +8,15 @@ use crate::modules::knob::squeeze;
 pub fn key_path(name: &str) -> String {
     let name = name.trim();
     match name.find(['.', '/']) {
-        Some(at) if name[at..].starts_with('.') => name
-            .chars()
-            .map(|c| match c {
+        Some(at) if name[at..].starts_with('.') => {
+            let mut path = String::with_capacity(name.len());
+            path.extend(name.chars().map(|c| match c {
                 '.' => '/',
                 '/' => '.',
                 c => c,
-            })
-            .collect(),
+            }));
+            path
+        }
         _ => name.trim_start_matches("/proc/sys/").to_owned(),
     }
 }

@@ -11,6 +11,17 @@ use std::collections::HashMap;
 /// Checks what a node reads, in the order it reads it (`rabbitmq.conf`, then `conf.d/*.conf` by name, an included file in its
 /// place): of a key that is set twice, the later counts.
 pub fn check(lines: &[Line], target: &Target) -> Vec<Diagnostic> {
+    let (mut out, settings) = each_and_twice(lines, target);
+    together(&settings, &mut out);
+    out
+}
+
+/// Checks lines beside which others may stand: nothing is said of what is missing.
+pub fn check_part(lines: &[Line], target: &Target) -> Vec<Diagnostic> {
+    each_and_twice(lines, target).0
+}
+
+fn each_and_twice<'l>(lines: &'l [Line], target: &Target) -> (Vec<Diagnostic>, HashMap<&'l str, &'l Setting>) {
     let mut out = Vec::new();
     let mut settings: HashMap<&str, &Setting> = HashMap::new();
     for line in lines {
@@ -20,8 +31,7 @@ pub fn check(lines: &[Line], target: &Target) -> Vec<Diagnostic> {
             out.push(twice(first, setting, first.key_span.file == setting.key_span.file));
         }
     }
-    together(&settings, &mut out);
-    out
+    (out, settings)
 }
 
 /// Checks each setting for itself: all that can be told of the lines of a template.

@@ -29,8 +29,8 @@ mod value;
 pub mod write;
 
 pub use advice::{name_in, new_name};
-pub use check::{check, check_each};
-pub use parse::{Line, Setting, parse, static_part};
+pub use check::{check, check_each, check_part};
+pub use parse::{HOLE, Line, Setting, parse, static_part};
 
 use super::Version;
 

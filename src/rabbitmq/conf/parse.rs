@@ -30,8 +30,8 @@ pub struct Setting {
     pub value_span: Span,
 }
 
-/// Stands for each byte of what a template puts there ([`static_part`]).
-const HOLE: char = '\u{1}';
+/// Stands for what is not known of a text: each byte of what a template puts there ([`static_part`]).
+pub const HOLE: char = '\u{1}';
 
 /// Single quotes protect a `#` since cuttlefish 3.3.
 const QUOTES: Version = Version::new(3, 13, 0);

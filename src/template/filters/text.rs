@@ -116,7 +116,10 @@ pub(super) const FILTERS: &[Filter] = &[
             ],
         )?;
         let pattern = text_of(ctx, pattern, "")?;
-        let regex = regex::compile(&pattern, flag(ignore_case)?, flag(multiline)?)?;
+        let regex = ctx
+            .inner
+            .regexes
+            .compile(&pattern, flag(ignore_case)?, flag(multiline)?)?;
         let text = v.text(ctx)?;
         let replacement = text_of(ctx, replacement, "")?;
         let (out, n) = regex::replace(&regex, &text, &replacement, size_of(count, "count", 0)?)?;
@@ -131,7 +134,10 @@ pub(super) const FILTERS: &[Filter] = &[
     filter("regex_search", regex_search),
     filter("regex_findall", |ctx, v, args| {
         let [pattern, multiline, ignore_case] = args.bind("regex_findall", ["regex", "multiline", "ignorecase"])?;
-        let regex = regex::compile(&text_of(ctx, pattern, "")?, flag(ignore_case)?, flag(multiline)?)?;
+        let regex = ctx
+            .inner
+            .regexes
+            .compile(&text_of(ctx, pattern, "")?, flag(ignore_case)?, flag(multiline)?)?;
         let text = v.text(ctx)?;
         let mut out = Vec::new();
         for found in regex::all(&regex, &text)? {
@@ -323,7 +329,7 @@ fn regex_search(ctx: &Ctx, v: Value, mut args: Args) -> Res<Value> {
         Some(p) => p,
         None => required(rest.next(), "regex")?,
     };
-    let regex = regex::compile(&pattern.text(ctx)?, ignore_case, multiline)?;
+    let regex = ctx.inner.regexes.compile(&pattern.text(ctx)?, ignore_case, multiline)?;
     let text = v.text(ctx)?;
     let groups: Vec<_> = rest.map(|g| g.text(ctx)).collect::<Res<_>>()?;
     let Some(found) = regex::captures(&regex, &text)? else {

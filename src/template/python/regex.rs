@@ -2,9 +2,34 @@
 
 use crate::template::fault::{Res, fail};
 use fancy_regex::{Captures, Regex};
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
-/// Compiles a pattern in Python's dialect.
-pub(crate) fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Res<Regex> {
+/// Compiled patterns, by text and flags: a `map('regex_replace', ...)` has one for all its items.
+#[derive(Default)]
+pub(crate) struct Compiled(RwLock<HashMap<(String, bool, bool), Arc<Regex>>>);
+
+/// So many are kept; who makes more out of data has each for once.
+const KEPT: usize = 256;
+
+impl Compiled {
+    /// A pattern in Python's dialect.
+    pub fn compile(&self, pattern: &str, ignore_case: bool, multiline: bool) -> Res<Arc<Regex>> {
+        let key = (pattern.to_owned(), ignore_case, multiline);
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(known.clone());
+        }
+        let regex = Arc::new(compile(pattern, ignore_case, multiline)?);
+        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(key, regex.clone());
+        Ok(regex)
+    }
+}
+
+fn compile(pattern: &str, ignore_case: bool, multiline: bool) -> Res<Regex> {
     let mut flags = String::new();
     if ignore_case {
         flags.push('i');

@@ -125,6 +125,7 @@ impl Program for Debian {
             ["rabbitmq-diagnostics", .., "environment", "--formatter", "json"] => said(&environment(host)),
             ["sh", "-c", script, _, cli::SCRIPT, ref rest @ ..] => broker::script(host, script, rest, act),
             _ => match (broker::is_tool(&argv), &argv[..]) {
+                (Some(_), _) if !is_installed(host) => failed(127),
                 (Some((tool, arguments)), _) => broker::tool(host, tool, arguments, act),
                 (None, ["sh", "-c", script, rest @ ..]) => shell(host, script, rest, act),
                 _ => ExecResult::default(),
