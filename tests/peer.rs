@@ -373,7 +373,7 @@ fn exec_probe_reads_what_it_is_given(host: &Backend) {
         timeout_s,
     };
     // More than a pipe holds, and not text.
-    let large: Vec<u8> = (0..100_000u32).map(|n| (n * n / 7) as u8).collect();
+    let large: Vec<u8> = (0..100_000u64).map(|n| (n * n / 7) as u8).collect();
     let probes = [
         given(&["cat"], &large, 5),
         given(
