@@ -9,8 +9,8 @@ use serde_json::Value;
 pub const LOGIN_USER: ArgSpec = ArgSpec::new(
     "login_user",
     ArgKind::Str,
-    "An administrator of the broker: looks ask the management API on the node, which starts no tool; where it is not there, and for \
-     changes, the node's own tools do it, which need no login.",
+    "An administrator of the broker: looks ask the management API on the node, which starts no tool; where it is not there (the result \
+     says so in `looked`), and for changes, the node's own tools do it, which need no login.",
 );
 pub const LOGIN_PASSWORD: ArgSpec = ArgSpec::new("login_password", ArgKind::Str, "The password.").secret();
 pub const LOGIN_HOST: ArgSpec = ArgSpec::new(
