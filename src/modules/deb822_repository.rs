@@ -214,7 +214,7 @@ impl Repository {
             )
         };
         match seen.get(&fetch(url))? {
-            Observation::Exec(result) if result.ok() && !result.stdout.as_bytes().is_empty() && !result.truncated => {
+            Observation::Exec(result) if result.ok() && !result.stdout.as_bytes().is_empty() => {
                 let [armored, binary] = self.keys();
                 let path = if result.stdout.text().contains(ARMOR) {
                     armored

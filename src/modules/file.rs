@@ -729,7 +729,7 @@ impl File {
                 return self.fail(format!("`{}` cannot be listed", self.path));
             };
             let errors = result.stderr.text();
-            if !result.ok() || result.truncated {
+            if !result.ok() {
                 return self.fail(format!("`{}` cannot be listed: {}", self.path, errors.trim()));
             }
             for line in result.stdout.text().lines() {

@@ -125,9 +125,6 @@ pub fn answer(result: &ExecResult) -> Answer {
         _ if said().is_empty() => return Answer::Failed(NO_HTTP.to_owned()),
         _ => return Answer::Failed(said()),
     }
-    if result.truncated {
-        return Answer::Failed("the answer is larger than 1 MiB".to_owned());
-    }
     let bytes = result.stdout.as_bytes();
     let end = bytes.windows(4).position(|w| w == b"\r\n\r\n");
     let status = end.and_then(|end| {
