@@ -264,3 +264,26 @@ fn a_look_is_not_known_before_the_changes_are_made() {
     assert_eq!(statuses(&dry).first(), Some(&Ok));
     assert_eq!(statuses(&dry).last(), Some(&Ok));
 }
+
+/// Whether a package starts what it brings is not known beforehand, and so neither is whether the broker must be restarted for
+/// its configuration then. Of a broker that runs, it is known.
+#[test]
+fn a_restart_is_foretold_only_of_a_broker_that_is_there() {
+    let play = "- hosts: all
+  gather_facts: false
+  tasks:
+    - apt: {name: rabbitmq-server}
+    - rabbitmq_conf: {values: {heartbeat: 30}}
+      register: written
+      notify: restart
+  handlers:
+    - name: restart
+      service: {name: rabbitmq-server, state: restarted}
+      when: written.restart_needed | default(true)
+";
+    use TaskStatus::{Changed, Ok, Unknown};
+    let dry = story(play).mode(Mode::Diff).run(Arc::new(bare()));
+    assert_eq!(statuses(&dry), [Changed, Changed, Unknown]);
+    let dry = story(play).mode(Mode::Diff).run(Arc::new(fleet()));
+    assert_eq!(statuses(&dry), [Ok, Changed, Changed]);
+}

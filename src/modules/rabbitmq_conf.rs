@@ -40,7 +40,7 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   ```\n\n\
                   with `register: rabbitmq_conf` and `notify: restart RabbitMQ` on the task. (`default(true)`: a restart that an earlier run \
                   did not get to is made up for before the task runs.) A node that does not run needs no \
-                  restart. Values of keys such as `default_pass` are not shown.",
+                  restart; before the task that installs it, a dry run does not know whether it will. Values of keys such as `default_pass` are not shown.",
     args: with_file_args![
         ArgSpec::new(
             "values",
@@ -313,8 +313,10 @@ impl Conf {
             pending.restart.extend(live.into_iter().map(|l| l.changed));
         }
         let writes = !step.ops.is_empty();
+        // In a dry run an earlier task may bring the node, or start it: only then it can be asked.
+        let open = writes && self.check_mode && running.is_none() && self.node != Node::Ignore;
         // A node that is asked has the last word once the file is there; a dry run can only foresee it.
-        let known = !(writes && asked) || self.check_mode;
+        let known = !open && (!(writes && asked) || self.check_mode);
         let Step {
             mut deltas,
             mut ops,
@@ -363,7 +365,8 @@ impl Conf {
             Some(why) => Undo::Impossible(why),
             None => Undo::Ops(undo),
         };
-        Decision::Change(Change::new(deltas, ops, report).undo(undo))
+        let change = Change::new(deltas, ops, report).undo(undo);
+        Decision::Change(if open { change.judged_by_outcome() } else { change })
     }
 }
 
