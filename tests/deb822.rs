@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/controller.rs"]
+mod controller;
+
+use controller::Controller;
 use rmqplay::host::{Content, ExecResult, Observation, Op, Probe};
-use rmqplay::modules::{ArgError, Decision, Kind, Prepare, Seen, coerce, find};
-use rmqplay::template::FileOptions;
+use rmqplay::modules::{Decision, Kind, Seen, coerce, find};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -82,32 +84,6 @@ fn oracle(cases: &[Value]) -> Vec<Value> {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "the oracle fails, see above");
     serde_json::from_slice(&output.stdout).unwrap()
-}
-
-struct Controller;
-
-impl Prepare for Controller {
-    fn file(&self, _: &str) -> Result<(String, Vec<u8>), ArgError> {
-        Err(ArgError::task("no file is needed"))
-    }
-    fn tree(&self, _: &str) -> Result<(String, Vec<String>), ArgError> {
-        Err(ArgError::task("no tree is needed"))
-    }
-    fn template(&self, _: &str, _: &FileOptions, _: &str) -> Result<Vec<u8>, ArgError> {
-        Err(ArgError::task("no template is needed"))
-    }
-    fn now(&self) -> &str {
-        "2026-11-22T14:02:11Z"
-    }
-    fn check_mode(&self) -> bool {
-        false
-    }
-    fn environment(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-    fn variable(&self, _: &str) -> Result<Option<Value>, ArgError> {
-        Ok(None)
-    }
 }
 
 /// What a fresh host sees: nothing is there, and URLs are fetched from this machine's disk.

@@ -12,13 +12,15 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "support/controller.rs"]
+mod controller;
 mod support;
 
+use controller::Controller;
 use proptest::prelude::*;
 use rmqplay::engine::event::{Event, Mode, TaskStatus};
 use rmqplay::host::{Content, Exec, ExecResult, Observation, Op, Probe};
-use rmqplay::modules::{self, Action, ArgError, Decision, Kind, Prepare, Seen, Settle, Stop};
-use rmqplay::template::FileOptions;
+use rmqplay::modules::{self, Action, Decision, Kind, Seen, Settle, Stop};
 use rmqplay::transport::fake::{FakeConnector, FakeHost, Loss, Node, Program};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -159,32 +161,6 @@ fn start(contents: &[Option<u8>]) -> FakeHost {
     host
 }
 
-struct Plain;
-
-impl Prepare for Plain {
-    fn file(&self, src: &str) -> Result<(String, Vec<u8>), ArgError> {
-        Err(ArgError::new("src", src))
-    }
-    fn tree(&self, src: &str) -> Result<(String, Vec<String>), ArgError> {
-        Err(ArgError::new("src", src))
-    }
-    fn template(&self, src: &str, _: &FileOptions, _: &str) -> Result<Vec<u8>, ArgError> {
-        Err(ArgError::new("src", src))
-    }
-    fn now(&self) -> &str {
-        "2026-11-22T14:02:11Z"
-    }
-    fn check_mode(&self) -> bool {
-        false
-    }
-    fn environment(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-    fn variable(&self, _: &str) -> Result<Option<Value>, ArgError> {
-        Ok(None)
-    }
-}
-
 /// Decides from what the host looks like right now.
 fn decide(action: &dyn Action, host: &mut FakeHost, program: &dyn Program) -> Result<Decision, Stop> {
     let mut seen: BTreeMap<Probe, Observation> = BTreeMap::new();
@@ -216,7 +192,7 @@ fn naive(tasks: &[T], host: &mut FakeHost, program: &dyn Program) -> Vec<String>
             unreachable!("a host module")
         };
         let args = modules::coerce(spec, task.args.as_object().expect("a mapping")).expect("good arguments");
-        let action = prepare(&args, &Plain).expect("good arguments");
+        let action = prepare(&args, &Controller).expect("good arguments");
         let status = match decide(&*action, host, program).expect("a decision") {
             Decision::Keep(_) => TaskStatus::Ok,
             Decision::Fail(_) => TaskStatus::Failed,

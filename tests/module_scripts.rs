@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/controller.rs"]
+mod controller;
+
 use base64::Engine as _;
+use controller::Controller;
 use rmqplay::host::Hidden;
 use rmqplay::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Probe, Stat, Status};
-use rmqplay::modules::{Action, ArgError, Change, Decision, Failure, Kind, Prepare, Report, Seen, coerce, find};
-use rmqplay::template::FileOptions;
+use rmqplay::modules::{Action, Change, Decision, Failure, Kind, Report, Seen, coerce, find};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -162,32 +164,6 @@ fn stat(path: &Path, follow: bool) -> Option<Stat> {
         nlink: meta.nlink(),
         target: std::fs::read_link(path).ok().map(|t| t.to_string_lossy().into_owned()),
     })
-}
-
-struct Controller;
-
-impl Prepare for Controller {
-    fn file(&self, _: &str) -> Result<(String, Vec<u8>), ArgError> {
-        Err(ArgError::task("no file is needed"))
-    }
-    fn tree(&self, _: &str) -> Result<(String, Vec<String>), ArgError> {
-        Err(ArgError::task("no tree is needed"))
-    }
-    fn template(&self, _: &str, _: &FileOptions, _: &str) -> Result<Vec<u8>, ArgError> {
-        Err(ArgError::task("no template is needed"))
-    }
-    fn now(&self) -> &str {
-        "2026-11-22T14:02:11Z"
-    }
-    fn check_mode(&self) -> bool {
-        false
-    }
-    fn environment(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-    fn variable(&self, _: &str) -> Result<Option<Value>, ArgError> {
-        Ok(None)
-    }
 }
 
 fn action(module: &str, args: Value) -> Box<dyn Action> {
