@@ -2,7 +2,7 @@
 //!
 //! | file | pure | does |
 //! | --- | --- | --- |
-//! | `run` | | plays × hosts: pattern, batches, variables, targets; calls the dispatcher |
+//! | `run` | | plays × hosts: calls the dispatcher; `run/plan` patterns and batches, `run/host` variables and targets, `run/outline` what is told without hosts |
 //! | `schedule` | yes | serial batches, when a rollout stops |
 //! | `rolling` | yes | `rolling:`: gates around the changes of a node of a cluster |
 //! | `dispatcher` | | the one async loop: owns hosts' states, connections, timers, signals |
