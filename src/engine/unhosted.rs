@@ -141,14 +141,7 @@ pub fn written(run: &Run, version: Option<Version>) -> Telling {
 /// The tasks that may write such a file, or bring others that do.
 fn writers(play: &Play) -> Vec<Arc<Task>> {
     let mut out = Vec::new();
-    let sections = [
-        &play.pre_checks,
-        &play.pre_tasks,
-        &play.tasks,
-        &play.post_tasks,
-        &play.post_checks,
-        &play.handlers,
-    ];
+    let sections = play.sections();
     sections.into_iter().for_each(|items| collect(items, &mut out));
     out
 }
@@ -203,14 +196,7 @@ fn results(plays: &[Arc<Play>]) -> Produced {
     }
     let mut out = BTreeSet::new();
     for play in plays {
-        for items in [
-            &play.pre_checks,
-            &play.pre_tasks,
-            &play.tasks,
-            &play.post_tasks,
-            &play.post_checks,
-            &play.handlers,
-        ] {
+        for items in play.sections() {
             names(items, &mut out);
         }
     }

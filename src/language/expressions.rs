@@ -33,14 +33,7 @@ pub fn expressions(program: &Program) -> Vec<Expression<'_>> {
                 walk.values(variables.iter().map(|(_, value)| value.as_ref()));
             }
         }
-        for items in [
-            &play.pre_checks,
-            &play.pre_tasks,
-            &play.tasks,
-            &play.post_tasks,
-            &play.post_checks,
-            &play.handlers,
-        ] {
+        for items in play.sections() {
             walk.items(items);
         }
     }

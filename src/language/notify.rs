@@ -14,14 +14,7 @@ pub struct Lost {
 }
 
 pub fn check_play(play: &Play, lost: &Lost, out: Out<'_>) {
-    for part in [
-        &play.pre_checks,
-        &play.pre_tasks,
-        &play.tasks,
-        &play.post_tasks,
-        &play.post_checks,
-        &play.handlers,
-    ] {
+    for part in play.sections() {
         check(play, lost, part, out);
     }
 }

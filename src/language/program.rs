@@ -44,6 +44,20 @@ pub struct Play {
     pub handlers: Vec<Item>,
 }
 
+impl Play {
+    /// Everything it may do, in the order in which it is done.
+    pub fn sections(&self) -> [&Vec<Item>; 6] {
+        [
+            &self.pre_checks,
+            &self.pre_tasks,
+            &self.tasks,
+            &self.post_tasks,
+            &self.post_checks,
+            &self.handlers,
+        ]
+    }
+}
+
 /// `rolling:` of a play: nodes of a running cluster are changed a few at a time. Unset: see `engine::rolling`.
 #[derive(Clone, Debug)]
 pub struct Rolling {

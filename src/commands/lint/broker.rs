@@ -83,14 +83,7 @@ fn template(session: &Session, path: &str, version: Option<Version>, out: &mut V
 /// What tasks of `rabbitmq_conf` write out in their `values`.
 pub fn tasks(program: &Program, version: Option<Version>, out: &mut Vec<Diagnostic>) {
     for play in &program.plays {
-        let lists = [
-            &play.pre_checks,
-            &play.pre_tasks,
-            &play.tasks,
-            &play.post_tasks,
-            &play.post_checks,
-            &play.handlers,
-        ];
+        let lists = play.sections();
         for list in lists {
             items(list, version, out);
         }

@@ -308,17 +308,7 @@ fn any_fatal(play: &Play) -> bool {
             Item::Block(block) => within(&block.block) || within(&block.rescue) || within(&block.always),
         })
     }
-    play.common.any_errors_fatal.is_some()
-        || [
-            &play.pre_checks,
-            &play.pre_tasks,
-            &play.tasks,
-            &play.post_tasks,
-            &play.post_checks,
-            &play.handlers,
-        ]
-        .into_iter()
-        .any(|items| within(items))
+    play.common.any_errors_fatal.is_some() || play.sections().into_iter().any(|items| within(items))
 }
 
 pub(super) fn directory(path: &str) -> String {
