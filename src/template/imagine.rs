@@ -5,11 +5,10 @@ use super::ast::Compiled;
 use super::eval::{self, Ctx, Frame};
 use super::fault::{At, Fault, Origin, Place, Res};
 use super::value::Value;
-use super::{ErrorKind, FileOptions, Found, Inner, Overlay, Scope, Templar, TemplateError, header};
+use super::{ErrorKind, FileOptions, Inner, Scope, Templar, TemplateError, header, with_managed};
 use crate::diagnostic::{SourceMap, Span};
 use crate::language::Node;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -199,14 +198,7 @@ impl Templar {
         scope: &Arc<dyn Scope>,
     ) -> Result<Imagined, TemplateError> {
         let (file, text) = self.inner.remember(path, text);
-        let mut scope = scope.clone();
-        if matches!(scope.lookup("ansible_managed"), Found::Missing) {
-            let managed = Found::Data(Arc::new("Ansible managed".into()));
-            scope = Arc::new(Overlay {
-                base: scope,
-                values: HashMap::from([("ansible_managed".to_owned(), managed)]),
-            });
-        }
+        let scope = with_managed(scope);
         let compile = || -> Res<_> {
             let (body, options, skipped) = header(&text, options)?;
             let place = Place::File(file, skipped);

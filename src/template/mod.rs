@@ -286,6 +286,18 @@ impl Scope for Overlay {
     }
 }
 
+/// The scope of a template's file: `ansible_managed` is made up where there is none.
+fn with_managed(scope: &Arc<dyn Scope>) -> Arc<dyn Scope> {
+    if !matches!(scope.lookup("ansible_managed"), Found::Missing) {
+        return scope.clone();
+    }
+    let managed = Found::Data(Arc::new("Ansible managed".into()));
+    Arc::new(Overlay {
+        base: scope.clone(),
+        values: HashMap::from([("ansible_managed".to_owned(), managed)]),
+    })
+}
+
 impl Templar {
     pub fn new(files: Arc<dyn Files>, sources: SourceMap, settings: Settings) -> Self {
         Templar {
@@ -444,14 +456,7 @@ impl Templar {
         scope: &Arc<dyn Scope>,
     ) -> Result<String, TemplateError> {
         let (file, text) = self.inner.remember(path, text);
-        let mut scope = scope.clone();
-        if matches!(scope.lookup("ansible_managed"), Found::Missing) {
-            let managed = Found::Data(Arc::new("Ansible managed".into()));
-            scope = Arc::new(Overlay {
-                base: scope,
-                values: HashMap::from([("ansible_managed".to_owned(), managed)]),
-            });
-        }
+        let scope = with_managed(scope);
         render_text(
             &self.inner,
             &text,
