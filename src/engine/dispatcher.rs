@@ -208,6 +208,7 @@ impl<'s> Dispatcher<'s> {
                         least: batch.least(),
                         board,
                         once: &mut batch.once,
+                        at: &batch.at,
                         first,
                         index,
                         shares: &mut batch.shares,
@@ -282,6 +283,7 @@ impl<'s> Dispatcher<'s> {
             least,
             board,
             once: &mut batch.once,
+            at: &batch.at,
             first,
             index,
             shares: &mut batch.shares,
@@ -644,13 +646,14 @@ impl Batch {
             return;
         }
         let least = self.least();
-        let first = self.first();
         let mut still = Vec::new();
         for (index, condition) in std::mem::take(&mut self.waiting) {
             let holds = match &condition {
                 Condition::Aligned(pos) => least.as_ref().is_none_or(|l| l >= pos),
                 Condition::Hosts(hosts, pos) => hosts.iter().all(|h| board.has_reached(h, pos)),
-                Condition::Once(pos) => self.once.contains_key(pos) || first == Some(index),
+                Condition::Once(pos) => {
+                    self.once.contains_key(pos) || self.at[..index].iter().flatten().all(|before| before > pos)
+                }
                 Condition::Said(pos) => (0..index).all(|before| {
                     self.at[before].as_ref().is_none_or(|at| at > pos) || self.shares.has_said(before, pos)
                 }),

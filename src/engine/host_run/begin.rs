@@ -144,8 +144,9 @@ impl HostRun {
         if (self.play.strict || once) && !aligned {
             return Err(Next::Wait(Condition::Aligned(pos)));
         }
-        // The first host may have run it and failed, so that another is the first now.
-        if once && (!world.first || world.once.contains_key(&pos)) {
+        // Hosts before this one may be past it without having run it: they ended, or passed over its role.
+        let before = world.at[..world.index].iter().flatten();
+        if once && (world.once.contains_key(&pos) || before.into_iter().any(|at| *at <= pos)) {
             let Some(done) = world.once.get(&pos).cloned() else {
                 return Err(Next::Wait(Condition::Once(pos)));
             };

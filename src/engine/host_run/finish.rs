@@ -269,6 +269,9 @@ impl HostRun {
             // Each file that is included counts, as the task that it is included by.
             self.stats.ok += summary.included.saturating_sub(1);
         }
+        if !meta && !unreachable && summary.status != TaskStatus::Skipped {
+            self.walk.has_run(&task);
+        }
         let mut result = result::told(&summary, no_log, hide_diff);
         let key = &self.play.shared.options.mask_key;
         result

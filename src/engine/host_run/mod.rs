@@ -75,8 +75,10 @@ pub struct World<'a> {
     /// The least position of the hosts of the batch that are still on their way, this one included.
     pub least: Option<Pos>,
     pub board: &'a Arc<Blackboard>,
-    /// Results of `run_once` tasks by position; a host that finds none and is `first` runs the task.
+    /// Results of `run_once` tasks by position; the first host that comes by runs the task.
     pub once: &'a mut HashMap<Pos, Once>,
+    /// Where the hosts of the batch stand; `None` for who is through or lost.
+    pub at: &'a [Option<Pos>],
     /// This host is the first of the batch that has not failed.
     pub first: bool,
     /// This host's place in the batch.
