@@ -40,6 +40,8 @@ pub struct ItemOutcome {
     pub quiet: bool,
     /// Told as with `no_log`.
     pub secret: bool,
+    /// A failure that `ignore_errors` or `ignore_unreachable` passes over.
+    pub forgiven: bool,
     /// Shown for the item of a loop.
     pub label: Option<String>,
     /// What the item holds for secret arguments: not told where the item is.
@@ -158,6 +160,11 @@ impl ItemOutcome {
         }
     }
 
+    /// `ignore_unreachable`: the host could not be reached.
+    pub fn unreachable(&self) -> bool {
+        self.values.get("unreachable") == Some(&Value::Bool(true))
+    }
+
     pub fn status(&self) -> TaskStatus {
         if self.failure.is_some() {
             TaskStatus::Failed
@@ -176,8 +183,8 @@ impl ItemOutcome {
     fn value(&self) -> Map<String, Value> {
         let mut value = self.values.clone();
         value.insert("changed".to_owned(), Value::Bool(self.changed));
-        let unreachable = value.get("unreachable") == Some(&Value::Bool(true));
-        value.insert("failed".to_owned(), Value::Bool(self.failure.is_some() && !unreachable));
+        let failed = self.failure.is_some() && !self.unreachable();
+        value.insert("failed".to_owned(), Value::Bool(failed));
         if self.skipped {
             value.insert("skipped".to_owned(), Value::Bool(true));
         }
@@ -367,6 +374,28 @@ fn describe(op: &crate::host::Op) -> String {
     }
 }
 
+/// A scope in which an item's result stands under the name that registers it.
+pub fn with_result(
+    scope: &Arc<TaskScope>,
+    task: &Task,
+    outcome: &ItemOutcome,
+    attempts: Option<u32>,
+) -> Arc<TaskScope> {
+    let Some(name) = &task.register else {
+        return scope.clone();
+    };
+    let mut value = outcome.value();
+    if let Some(attempts) = attempts {
+        value.insert("attempts".to_owned(), Value::from(attempts));
+    }
+    let mut local: HashMap<String, Arc<Value>> = (*scope.local).clone();
+    local.insert(name.clone(), Arc::new(Value::Object(value)));
+    Arc::new(TaskScope {
+        local: Arc::new(local),
+        ..(**scope).clone()
+    })
+}
+
 pub enum Verdict {
     Final,
     Retry { left: u32, delay: f64 },
@@ -380,24 +409,10 @@ pub fn judge(
     outcome: &mut ItemOutcome,
     attempt: u32,
 ) -> Result<Verdict, Trouble> {
-    let with_result = |outcome: &ItemOutcome, attempts: Option<u32>| {
-        let mut local: HashMap<String, Arc<Value>> = (*scope.local).clone();
-        if let Some(name) = &task.register {
-            let mut value = outcome.value();
-            if let Some(attempts) = attempts {
-                value.insert("attempts".to_owned(), Value::from(attempts));
-            }
-            local.insert(name.clone(), Arc::new(Value::Object(value)));
-        }
-        let scope = Arc::new(TaskScope {
-            local: Arc::new(local),
-            ..(**scope).clone()
-        });
-        Evaluation {
-            play,
-            scope,
-            handler: false,
-        }
+    let with_result = |outcome: &ItemOutcome, attempts: Option<u32>| Evaluation {
+        play,
+        scope: with_result(scope, task, outcome, attempts),
+        handler: false,
     };
     let dry = outcome.foretold;
     if let Some(conditions) = &task.changed_when {
@@ -500,6 +515,10 @@ pub struct Summary {
     pub unknown: Option<String>,
     pub partial: bool,
     pub failure: Option<Failed>,
+    /// All failures are passed over.
+    pub forgiven: bool,
+    /// It is a failure only since the host could not be reached.
+    pub unreachable: bool,
     pub deltas: Vec<Delta>,
     pub layers: Vec<Layer>,
     pub warnings: Vec<String>,
@@ -520,6 +539,8 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         unknown: None,
         partial: outcomes.iter().any(|o| o.partial),
         failure: None,
+        forgiven: false,
+        unreachable: false,
         deltas: Vec::new(),
         layers: Vec::new(),
         warnings: Vec::new(),
@@ -532,10 +553,14 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         quiet: !outcomes.is_empty() && outcomes.iter().all(|o| o.quiet),
     };
     let changed = outcomes.iter().any(|o| o.changed);
-    let failed = outcomes.iter().any(|o| o.failure.is_some());
+    let failures = || outcomes.iter().filter(|o| o.failure.is_some());
+    let unreachable = failures().any(ItemOutcome::unreachable);
+    let failed = failures().any(|o| !o.unreachable());
+    summary.forgiven = failures().all(|o| o.forgiven);
+    summary.unreachable = unreachable && !failed;
     let skipped = outcomes.iter().all(|o| o.skipped);
     summary.unknown = outcomes.iter().find_map(|o| o.unknown.clone());
-    summary.status = if failed {
+    summary.status = if failed || unreachable {
         TaskStatus::Failed
     } else if changed {
         TaskStatus::Changed
@@ -565,6 +590,9 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         value.insert("changed".to_owned(), Value::Bool(changed));
         value.insert("failed".to_owned(), Value::Bool(failed));
         value.insert("skipped".to_owned(), Value::Bool(skipped));
+        if unreachable {
+            value.insert("unreachable".to_owned(), Value::Bool(true));
+        }
         summary.items = outcomes
             .iter()
             .map(|o| ItemResult {

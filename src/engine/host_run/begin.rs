@@ -218,18 +218,8 @@ impl HostRun {
         }
         let prepared = (|| {
             let evaluation = self.evaluation(scope.clone());
-            run.no_log = evaluation
-                .flag(&task, "no_log", |c| c.no_log.as_ref())?
-                .unwrap_or(false);
-            let check = evaluation.flag(&task, "check_mode", |c| c.check_mode.as_ref())?;
-            run.predicted = check.unwrap_or(self.play.shared.mode == Mode::Diff);
-            run.timeout_s = match task.inherited(|c| c.timeout.as_ref()) {
-                Some(node) => u32::try_from(evaluation.integer(node, "timeout")?)
-                    .ok()
-                    .filter(|t| *t > 0),
-                None => None,
-            };
-            run.hide_diff = !evaluation.flag(&task, "diff", |c| c.diff.as_ref())?.unwrap_or(true);
+            // What a loop's own items say of it is asked with them.
+            run.no_log = self.hides(&evaluation, &task).unwrap_or(false);
             let items = match evaluation.items(&task) {
                 Ok(items) => items,
                 // A loop over something undefined under a `when` that is false is skipped, not an error.

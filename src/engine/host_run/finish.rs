@@ -86,19 +86,7 @@ impl HostRun {
             let perhaps = outcome.unknown.is_some() && !only_looks(&run.task);
             self.overlay.touched |= outcome.changed || perhaps;
         }
-        if let (Some(items), Some(looping)) = (&run.items, &run.task.loop_)
-            && let Some(item) = items.get(run.index)
-        {
-            let evaluation = self.evaluation(item_scope(&run.scope, &run.task, items, run.index));
-            let label = looping.label.as_ref().and_then(|l| evaluation.text(l).ok());
-            if let Some(extended) = evaluation.scope.local.get("ansible_loop") {
-                outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
-            }
-            outcome.secrets = evaluation.secrets(&run.task);
-            let mut shown = item.clone();
-            mask::given(&mut shown, &outcome.secrets, &self.play.shared.options.mask_key);
-            outcome.set_label(item, &shown, looping, run.index, label);
-        }
+        self.name_item(run, &mut outcome);
         // The next item of a loop of `set_fact` sees what this one set.
         let hidden = run.no_log || run.scope.tainted.get();
         for (name, set) in &outcome.set {
@@ -115,6 +103,40 @@ impl HostRun {
                 });
             }
             run.results.push(outcome);
+        }
+    }
+
+    /// What is told of an item, and whether its failure counts: both may hang on the item.
+    fn name_item(&self, run: &TaskRun, outcome: &mut ItemOutcome) {
+        let task = &run.task;
+        let items = run.items.as_deref().unwrap_or_default();
+        let scope = match items.get(run.index) {
+            Some(_) => item_scope(&run.scope, task, items, run.index),
+            None => run.scope.clone(),
+        };
+        if let (Some(item), Some(looping)) = (items.get(run.index), &task.loop_) {
+            let label = looping.label.as_ref().map(|label| {
+                let scope = result::with_result(&scope, task, outcome, None);
+                self.evaluation(scope).text(label)
+            });
+            if let Some(Err(trouble @ Trouble::Wrong(_))) = &label {
+                let mut failed = self.trouble_text(trouble);
+                failed.msg = format!("the label of the item: {}", failed.msg);
+                outcome.failure = Some(failed.clone());
+                outcome.say(failed.msg);
+            }
+            if let Some(extended) = scope.local.get("ansible_loop") {
+                outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
+            }
+            outcome.secrets = self.evaluation(scope.clone()).secrets(task);
+            let mut shown = item.clone();
+            mask::given(&mut shown, &outcome.secrets, &self.play.shared.options.mask_key);
+            outcome.set_label(item, &shown, looping, run.index, label.and_then(Result::ok));
+        }
+        if outcome.failure.is_some() {
+            let evaluation = self.evaluation(scope);
+            let ignores = evaluation.flag(task, "ignore_errors", |c| c.ignore_errors.as_ref());
+            outcome.forgiven = outcome.unreachable() || ignores.ok().flatten().unwrap_or(false);
         }
     }
 
@@ -149,14 +171,7 @@ impl HostRun {
             self.tell_sharers(&pos, &summary, world);
         }
         let evaluation = self.evaluation(scope.clone());
-        let unreachable = summary.value.get("unreachable") == Some(&Value::Bool(true));
-        let ignore = summary.status == TaskStatus::Failed
-            && (unreachable
-                || evaluation
-                    .flag(&task, "ignore_errors", |c| c.ignore_errors.as_ref())
-                    .ok()
-                    .flatten()
-                    .unwrap_or(false));
+        let ignore = summary.status == TaskStatus::Failed && summary.forgiven;
         let rescue = summary.status == TaskStatus::Failed && !ignore && self.walk.would_rescue();
         let once = self.once(&task, &scope);
         let fatal = summary.status == TaskStatus::Failed
@@ -269,7 +284,7 @@ impl HostRun {
             // Each file that is included counts, as the task that it is included by.
             self.stats.ok += summary.included.saturating_sub(1);
         }
-        if !meta && !unreachable && summary.status != TaskStatus::Skipped {
+        if !meta && !summary.unreachable && summary.status != TaskStatus::Skipped {
             self.walk.has_run(&task);
         }
         let mut result = result::told(&summary, no_log, hide_diff);

@@ -272,7 +272,7 @@ impl HostRun {
         self.says("ignore_unreachable", |c| c.ignore_unreachable.as_ref(), world)
     }
 
-    /// `ignore_unreachable`: the task is over, the host goes on, and the next task tries the connection again.
+    /// `ignore_unreachable`: the task or item is over, the host goes on, and the next tries the connection again.
     pub(super) fn go_on_unreachable(&mut self, failure: Failed, world: &mut World<'_>) {
         self.losses = 0;
         self.cache.expire();
@@ -282,8 +282,6 @@ impl HostRun {
         if let Some(run) = &mut self.current {
             run.item.action = None;
             run.item.stage = Stage::Deciding;
-            // The other items would not get through either.
-            run.items = None;
             let flow = self.settle_final(outcome, world);
             return self.go_on(flow);
         }
