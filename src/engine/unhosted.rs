@@ -355,7 +355,7 @@ impl Looker<'_> {
             Ok(None) => return,
             Err(Why::Open(why)) => return self.untold(task, host, why),
             Err(Why::Wrong(diagnostic)) => {
-                let used = diagnostic.related("the template is used by this task", task.span, "");
+                let used = diagnostic.related("the template is used by this task", task.module_span, "");
                 return self.found.wrong.push(used);
             }
         };

@@ -295,15 +295,29 @@ impl HostRun {
                 msg: what.clone(),
                 ..Failed::default()
             },
-            Trouble::Wrong(diagnostic) => Failed {
-                code: diagnostic.code.0.to_owned(),
-                msg: diagnostic.message.clone(),
-                notes: Vec::new(),
-                helps: diagnostic.helps.clone(),
-                location: diagnostic.position().and_then(|s| self.play.shared.sources.locate(s)),
-                rendered: Some(rendered(&self.play.shared.sources, diagnostic)),
-            },
+            Trouble::Wrong(diagnostic) => {
+                let sources = &self.play.shared.sources;
+                let diagnostic = self.on_this_host(diagnostic);
+                Failed {
+                    code: diagnostic.code.0.to_owned(),
+                    location: diagnostic.position().and_then(|s| sources.locate(s)),
+                    rendered: Some(rendered(sources, &diagnostic)),
+                    msg: diagnostic.message,
+                    notes: Vec::new(),
+                    helps: diagnostic.helps,
+                }
+            }
         }
+    }
+
+    /// What is undefined here may be defined on other hosts.
+    fn on_this_host(&self, diagnostic: &Diagnostic) -> Diagnostic {
+        let mut diagnostic = diagnostic.clone();
+        let label = diagnostic.labels.iter_mut().find(|l| l.primary && l.text.is_empty());
+        if let Some(label) = label.filter(|_| diagnostic.code == Code::UNDEFINED) {
+            label.text = event::undefined_on(&format!("host `{}`", self.name));
+        }
+        diagnostic
     }
 
     /// The hosts an evaluation turned out to depend on, if any.

@@ -22,7 +22,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
-use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
+use crate::engine::event::{self, Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
 use crate::engine::mask;
 use crate::engine::overlay::Overlay;
