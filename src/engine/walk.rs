@@ -414,17 +414,19 @@ impl Walk {
         Pos(pos)
     }
 
-    /// Handlers that listen to a notification: by name, then by `listen` topic. Indexes in the play's list.
-    pub fn handlers_for(&self, name: &str) -> Vec<usize> {
-        let named = |task: &Task| {
-            task.name.as_ref().and_then(|n| n.as_str()).is_some_and(|n| {
-                n == name || {
-                    // `role : handler` names a role's handler from outside.
-                    task.role.as_ref().is_some_and(|r| {
-                        name.strip_prefix(&r.name).and_then(|rest| rest.strip_prefix(" : ")) == Some(n)
-                    })
-                }
-            })
+    /// Handlers that listen to a notification: by name, then by `listen` topic. Indexes in the play's list. `text`: the
+    /// name of a handler, where it is a template.
+    pub fn handlers_for(&self, name: &str, text: &dyn Fn(&Arc<Task>) -> Option<String>) -> Vec<usize> {
+        let is = |task: &Task, own: &str| {
+            // `role : handler` names a role's handler from outside.
+            let of_role =
+                |r: &Arc<Role>| name.strip_prefix(&r.name).and_then(|rest| rest.strip_prefix(" : ")) == Some(own);
+            own == name || task.role.as_ref().is_some_and(of_role)
+        };
+        let named = |task: &Arc<Task>| {
+            let written = task.name.as_ref();
+            written.and_then(|n| n.as_str()).is_some_and(|own| is(task, own))
+                || written.is_some_and(|n| n.is_template()) && text(task).is_some_and(|own| is(task, &own))
         };
         let listens = |task: &Task| task.listen.iter().any(|l| l.as_str() == Some(name));
         let mut found = Vec::new();

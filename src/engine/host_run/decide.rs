@@ -116,6 +116,10 @@ impl HostRun {
                 .filter(|t| *t > 0),
             None => None,
         };
+        // Who is to be told of a change has to be known before it.
+        for name in &task.notify {
+            evaluation.resolve(name)?;
+        }
         run.hide_diff |= !evaluation.flag(&task, "diff", |c| c.diff.as_ref())?.unwrap_or(true);
         Ok(())
     }

@@ -116,7 +116,7 @@ impl HostRun {
         };
         if let (Some(item), Some(looping)) = (items.get(run.index), &task.loop_) {
             let label = looping.label.as_ref().map(|label| {
-                let scope = result::with_result(&scope, task, outcome, None);
+                let scope = result::with_result(&scope, task, outcome);
                 self.evaluation(scope).text(label)
             });
             if let Some(Err(trouble @ Trouble::Wrong(_))) = &label {
@@ -170,6 +170,12 @@ impl HostRun {
         if share == share::Share::Held {
             self.tell_sharers(&pos, &summary, world);
         }
+        let notify = self.notifies(&task, &scope);
+        let nobody = notify.iter().find(|n| self.handlers_for(n, world.board).is_empty());
+        if let Some(name) = nobody.filter(|_| summary.status == TaskStatus::Changed) {
+            // What it was to bring about would never happen, and the next run would find nothing changed.
+            summary.fail(self.nobody_answers(&task, name));
+        }
         let evaluation = self.evaluation(scope.clone());
         let ignore = summary.status == TaskStatus::Failed && summary.forgiven;
         let rescue = summary.status == TaskStatus::Failed && !ignore && self.walk.would_rescue();
@@ -183,7 +189,6 @@ impl HostRun {
                     .flatten()
                     .unwrap_or(false));
         drop(evaluation);
-        let notify = self.notifies(&task, &scope);
 
         let no_log = no_log || scope.tainted.get();
         let mut registered = None;
@@ -243,10 +248,7 @@ impl HostRun {
             || (summary.unknown.is_some() && !notify.is_empty() && !never_changes(&task))
         {
             for name in &notify {
-                let handlers = self.walk.handlers_for(name);
-                if handlers.is_empty() {
-                    summary.warnings.push(format!("no handler is called `{name}`"));
-                }
+                let handlers = self.handlers_for(name, world.board);
                 if summary.unknown.is_some() {
                     self.walk.maybe_notified.extend(handlers);
                 } else {
@@ -327,6 +329,13 @@ impl HostRun {
             }
         }
         Flow::Again
+    }
+
+    fn nobody_answers(&self, task: &Task, name: &str) -> Failed {
+        let span = task.notify.first().map_or(task.module_span, |n| n.span);
+        let diagnostic = Diagnostic::error(Code::UNKNOWN_REFERENCE, format!("no handler is called `{name}`"))
+            .at(span, "neither the name of a handler nor what one listens to");
+        self.trouble_text(&Trouble::Wrong(Box::new(diagnostic)))
     }
 
     pub(super) fn take_effect(&mut self, effect: Effect, world: &mut World<'_>) {
