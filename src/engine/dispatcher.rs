@@ -246,7 +246,8 @@ impl<'s> Dispatcher<'s> {
         end.touched = !batch.turns.touched.is_empty();
         end.unfinished = batch.turns.unfinished.iter().map(|i| runs[*i].name.clone()).collect();
         // Where every host was rescued, nothing was fatal after all.
-        if let Some(host) = batch.fatal_on.filter(|_| runs.iter().any(|r| r.state == State::Failed)) {
+        let fatal = |run: &HostRun| run.state == State::Failed && run.failed_with_all;
+        if let Some(host) = batch.fatal_on.filter(|_| runs.iter().any(fatal)) {
             let why = format!("what fails on {host} fails everywhere (`any_errors_fatal` or `run_once`)");
             end.stop.get_or_insert(why);
         }

@@ -180,8 +180,6 @@ impl Walk {
                                 Item::Task(task) => return Some(task.clone()),
                                 Item::Block(block) => {
                                     let block = block.clone();
-                                    self.notified.remove(&next);
-                                    self.maybe_notified.remove(&next);
                                     self.push_block(block);
                                 }
                                 Item::RoleEnd(_) => *index += 1,
@@ -205,9 +203,7 @@ impl Walk {
     /// Leaves the top frame and steps past what stood for it in the frame below.
     fn pop(&mut self) {
         self.stack.pop();
-        if let Some(below) = self.stack.last_mut() {
-            step(below);
-        }
+        self.advance();
     }
 
     fn enter_station(&mut self) -> bool {
@@ -364,12 +360,12 @@ impl Walk {
         }
     }
 
-    /// The handler that the current task is, or is part of.
+    /// The handler that the current task is. Of what a handler includes nobody knows here which is the last.
     pub fn current_handler(&self) -> Option<usize> {
-        self.stack.iter().rev().find_map(|f| match f {
-            Frame::Handlers { index } => Some(*index),
+        match self.stack.last() {
+            Some(Frame::Handlers { index }) => Some(*index),
             _ => None,
-        })
+        }
     }
 
     /// What a handler is called: by its name, else by the first topic it listens to.

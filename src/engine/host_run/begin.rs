@@ -109,7 +109,7 @@ impl HostRun {
             if let Some(before) = self.before.take() {
                 self.walk = before;
             }
-            self.after_failure();
+            self.after_failure(true);
             return Flow::Again;
         }
         if self.current.as_ref().is_none_or(|c| c.pos != pos) {
@@ -166,7 +166,7 @@ impl HostRun {
             }
             if done.failed {
                 self.fatal_done = Some(pos);
-                self.after_failure();
+                self.after_failure(true);
             } else {
                 self.walk.advance();
             }

@@ -316,7 +316,7 @@ impl HostRun {
                     "ansible_failed_task",
                     Ok(Arc::new(serde_json::json!({"name": name, "action": task.module}))),
                 );
-                self.after_failure();
+                self.after_failure(fatal);
             }
             _ => {
                 if self.play.strict {
@@ -366,10 +366,13 @@ impl HostRun {
         }
     }
 
-    pub(super) fn after_failure(&mut self) {
+    /// `fatal`: the failure is everybody's.
+    pub(super) fn after_failure(&mut self, fatal: bool) {
         self.current = None;
         let at = self.walk.pos();
-        if self.walk.fail() == AfterFailure::Failed && (!self.play.force_handlers || !self.walk.force_handlers()) {
+        let after = self.walk.fail();
+        self.failed_with_all |= fatal && after != AfterFailure::Rescued;
+        if after == AfterFailure::Failed && (!self.play.force_handlers || !self.walk.force_handlers()) {
             self.state = State::Failed;
         }
         if self.walk.has_failed() {

@@ -229,6 +229,8 @@ pub struct HostRun {
     losses: u32,
     ledger: Ledger,
     fatal_done: Option<Pos>,
+    /// It failed of what is everybody's failure, and nothing rescued it.
+    pub failed_with_all: bool,
     /// What an answer led to; the next step begins with it.
     pending: Option<Next>,
     /// Where nobody runs ahead: the walk as it stood at the last task that was done, should another host's failure
@@ -367,6 +369,7 @@ impl HostRun {
             losses: 0,
             ledger,
             fatal_done: None,
+            failed_with_all: false,
             pending: None,
             before: None,
             lost_at: None,
