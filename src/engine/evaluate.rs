@@ -136,6 +136,14 @@ impl Evaluation<'_> {
     pub fn items(&self, task: &Task) -> Result<Option<Vec<Value>>, Trouble> {
         let Some(looping) = &task.loop_ else { return Ok(None) };
         let value = self.resolve(&looping.expr)?.unwrap_or(Value::Null);
+        if let LoopKind::Lookup(name) = &looping.kind {
+            let terms = match value {
+                Value::Array(terms) => terms,
+                one => vec![one],
+            };
+            let templar = &self.shared().templar;
+            return Ok(Some(templar.lookup(name, terms, &looping.expr, &self.dyn_scope())?));
+        }
         let Value::Array(items) = value else {
             if looping.kind == LoopKind::Items && !value.is_null() {
                 return Ok(Some(vec![value]));
@@ -149,7 +157,7 @@ impl Evaluation<'_> {
             ));
         };
         Ok(Some(match looping.kind {
-            LoopKind::Loop => items,
+            LoopKind::Loop | LoopKind::Lookup(_) => items,
             LoopKind::Items => items
                 .into_iter()
                 .flat_map(|item| match item {
@@ -404,7 +412,9 @@ pub fn item_scope(scope: &Arc<TaskScope>, task: &Task, items: &[Value], index: u
     if looping.extended {
         let length = items.len();
         let mut info = Map::new();
-        info.insert("allitems".to_owned(), Value::Array(items.to_vec()));
+        if looping.allitems {
+            info.insert("allitems".to_owned(), Value::Array(items.to_vec()));
+        }
         info.insert("index".to_owned(), Value::from(index + 1));
         info.insert("index0".to_owned(), Value::from(index));
         info.insert("revindex".to_owned(), Value::from(length - index));

@@ -134,6 +134,7 @@ impl<'a> Walk<'a> {
         self.values(task.retries.iter().chain(&task.delay));
         if let Some(looped) = &task.loop_ {
             self.values([&looped.expr].into_iter().chain(&looped.label).chain(&looped.pause));
+            self.conditions(&looped.break_when);
         }
         for conditions in [&task.changed_when, &task.failed_when, &task.until]
             .into_iter()

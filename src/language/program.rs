@@ -176,14 +176,20 @@ pub struct Loop {
     pub label: Option<Node>,
     pub pause: Option<Node>,
     pub extended: bool,
+    /// `extended_allitems`: whether `ansible_loop` holds all items.
+    pub allitems: bool,
+    /// Asked after each item; if all hold, the rest is left out.
+    pub break_when: Vec<Node>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoopKind {
     /// `loop:` — the list as it is.
     Loop,
     /// `with_items:` — flattened by one level.
     Items,
+    /// `with_NAME:` — what the lookup of this name makes of its terms.
+    Lookup(String),
 }
 
 #[derive(Clone, Debug)]

@@ -270,31 +270,31 @@ impl Loader<'_> {
 
     fn loop_of(&mut self, keywords_of: &[&Entry]) -> Option<Loop> {
         let get = |key: &str| keywords_of.iter().find(|e| e.key == key);
-        let (entry, kind) = match (get("loop"), get("with_items")) {
-            (Some(one), Some(other)) => {
-                self.out.push(
-                    Diagnostic::error(Code::CONFLICT, "a task loops once")
-                        .at(other.key_span, "and a second loop here")
-                        .context(one.key_span, "a loop here"),
-                );
-                (one, LoopKind::Loop)
+        let loops: Vec<&&Entry> = keywords_of.iter().filter(|e| loops(&e.key)).collect();
+        if let [one, other, ..] = loops.as_slice() {
+            self.out.push(
+                Diagnostic::error(Code::CONFLICT, "a task loops once")
+                    .at(other.key_span, "and a second loop here")
+                    .context(one.key_span, "a loop here"),
+            );
+        }
+        let Some(entry) = loops.first() else {
+            if let Some(control) = get("loop_control") {
+                self.loop_control(control, None);
             }
-            (Some(entry), None) => (entry, LoopKind::Loop),
-            (None, Some(entry)) => (entry, LoopKind::Items),
-            (None, None) => {
-                if let Some(control) = get("loop_control") {
-                    self.loop_control(control, None);
-                }
-                return None;
-            }
+            return None;
         };
-        let fine = match (&entry.value.yaml, kind) {
+        let kind = match entry.key.strip_prefix("with_") {
+            None => LoopKind::Loop,
+            Some("items") => LoopKind::Items,
+            Some(lookup) => LoopKind::Lookup(lookup.to_owned()),
+        };
+        let fine = match (&entry.value.yaml, &kind) {
             (Yaml::Seq(_), _) => true,
             (Yaml::Null, _) => false,
             (Yaml::Str(_), LoopKind::Loop) => entry.value.is_template(),
-            (Yaml::Map(_), LoopKind::Loop) => false,
             (_, LoopKind::Loop) => false,
-            (_, LoopKind::Items) => true,
+            (_, LoopKind::Items | LoopKind::Lookup(_)) => true,
         };
         if !fine {
             let diagnostic = shape::wrong(&entry.value, &format!("`{}`", entry.key), "a list");
@@ -313,6 +313,8 @@ impl Loader<'_> {
             label: None,
             pause: None,
             extended: false,
+            allitems: true,
+            break_when: Vec::new(),
         };
         if let Some(control) = get("loop_control") {
             self.loop_control(control, Some(&mut looped));
@@ -333,6 +335,8 @@ impl Loader<'_> {
             label: None,
             pause: None,
             extended: false,
+            allitems: true,
+            break_when: Vec::new(),
         };
         // Without a loop Ansible takes it and does nothing with it.
         let looped = looped.unwrap_or(&mut ignored);
@@ -347,12 +351,19 @@ impl Loader<'_> {
                 "index_var" => looped.index_var = shape::name(node, "`index_var`", out),
                 "label" => looped.label = Some(node.clone()),
                 "pause" => looped.pause = shape::number(node, "`pause`", out),
-                "extended" => {
-                    let value = shape::boolean(node, "`extended`", out);
+                "break_when" => looped.break_when = shape::conditions(node, "`break_when`", out),
+                "extended" | "extended_allitems" => {
+                    let what = format!("`{}`", entry.key);
+                    let value = shape::boolean(node, &what, out);
                     if let Some(value) = &value {
-                        static_template(value, "`extended`", out);
+                        static_template(value, &what, out);
                     }
-                    looped.extended = value.is_some_and(|v| crate::modules::boolean(&v.to_value()) == Some(true));
+                    if let Some(on) = value.and_then(|v| crate::modules::boolean(&v.to_value())) {
+                        match entry.key.as_str() {
+                            "extended" => looped.extended = on,
+                            _ => looped.allitems = on,
+                        }
+                    }
                 }
                 _ => {}
             }
@@ -365,7 +376,7 @@ impl Loader<'_> {
             let name = keyword.key.as_str();
             if name == "notify" {
                 inner.notify = self.notify(&keyword.value);
-            } else if matches!(name, "loop" | "with_items") {
+            } else if loops(name) {
                 self.out.push(
                     Diagnostic::error(Code::CONFLICT, "`import_tasks` cannot loop")
                         .at(keyword.key_span, "an import is read once, before the run")
@@ -424,6 +435,11 @@ impl Loader<'_> {
         }
         self.task_file(&path, &inner, file.span)
     }
+}
+
+/// A keyword that makes a task loop.
+fn loops(keyword: &str) -> bool {
+    keyword == "loop" || keyword.starts_with("with_")
 }
 
 /// A key given twice in different forms: the last has the say.

@@ -390,7 +390,8 @@ impl Lookup<'_> {
             for pattern in patterns {
                 let found = glob(self.ctx, &pattern);
                 if !found.is_empty() {
-                    out.extend(found.into_iter().map(Value::from));
+                    let files = &self.ctx.inner.files;
+                    out.extend(found.iter().map(|p| Value::from(files.absolute(p))));
                     break;
                 }
             }
@@ -506,11 +507,31 @@ impl Lookup<'_> {
     fn sequence(&self, mut args: Args) -> Res<Vec<Value>> {
         let mut given: HashMap<String, Value> = HashMap::new();
         for term in &args.pos {
-            for word in term.text(self.ctx)?.split_whitespace() {
+            let text = term.text(self.ctx)?;
+            if !text.contains('=') {
+                // `[START-]END[/STRIDE][:FORMAT]`
+                let (range, format) = text.split_once(':').unzip();
+                let range: &str = range.unwrap_or(&text);
+                let (ends, stride) = range.split_once('/').unzip();
+                let ends = ends.unwrap_or(range);
+                let (start, end) = ends.split_once('-').unwrap_or(("1", ends));
+                let parts = [
+                    ("start", Some(start)),
+                    ("end", Some(end)),
+                    ("stride", stride),
+                    ("format", format),
+                ];
+                for (name, part) in parts {
+                    given.extend(part.map(|p| (name.to_owned(), p.trim().into())));
+                }
+                continue;
+            }
+            for word in text.split_whitespace() {
                 let (k, v) = word
                     .split_once('=')
                     .ok_or_else(|| fail(format!("`{word}` is not `key=value`")))?;
-                given.insert(k.into(), v.into());
+                let quoted = |q: char| v.strip_prefix(q).and_then(|v| v.strip_suffix(q));
+                given.insert(k.into(), quoted('"').or_else(|| quoted('\'')).unwrap_or(v).into());
             }
         }
         for name in ["start", "end", "count", "stride", "format"] {
@@ -540,7 +561,13 @@ impl Lookup<'_> {
             (None, Some(end)) => end,
             (None, None) => return Err(fail("needs `count` or `end`")),
         };
-        let stride = stride.unwrap_or(if end >= start { 1 } else { -1 });
+        let stride = stride.unwrap_or(1);
+        if stride > 0 && end < start {
+            return Err(fail("to count backwards, give a negative `stride`"));
+        }
+        if stride < 0 && end > start {
+            return Err(fail("to count forward, give a positive `stride`"));
+        }
         if stride == 0 || (end - start) / stride > 1_000_000 {
             return Err(fail("the sequence does not end"));
         }

@@ -444,6 +444,27 @@ impl Templar {
         evaluate().map_err(|f| self.error(f, span))
     }
 
+    /// What a lookup makes of its terms (`with_NAME`), a list. `node`: where they are written.
+    pub fn lookup(
+        &self,
+        name: &str,
+        terms: Vec<Value>,
+        node: &Node,
+        scope: &Arc<dyn Scope>,
+    ) -> Result<Vec<Value>, TemplateError> {
+        let ctx = self.ctx();
+        let terms = terms.into_iter().map(|t| value::Value::from_data(Arc::new(t)));
+        let args = value::Args {
+            pos: std::iter::once(name.into()).chain(terms).collect(),
+            kw: Vec::new(),
+        };
+        let found = lookups::call(&ctx, args, Some(scope), true).and_then(|v| v.to_json(&ctx));
+        match found.map_err(|f| self.error(f, Some(node.span)))? {
+            Value::Array(items) => Ok(items),
+            one => Ok(vec![one]),
+        }
+    }
+
     /// What the `template` module writes for a file with this text. `path` names it in messages; `include`, `import`
     /// and `extends` look in the directories `search`, in each first in its `templates`. The caller's scope has the
     /// `template_*` variables; `ansible_managed` is made up where it has none.

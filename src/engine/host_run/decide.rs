@@ -37,13 +37,7 @@ impl HostRun {
                 }
                 self.next_of_unit(world)
             }
-            Work::All(outcome) => {
-                if let Some(run) = &mut self.current {
-                    run.items = None;
-                    run.results = vec![*outcome];
-                }
-                self.finish_task(world)
-            }
+            Work::All(outcome) => self.finish_as(*outcome, world),
         }
     }
 

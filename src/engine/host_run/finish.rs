@@ -53,17 +53,38 @@ impl HostRun {
     }
 
     pub(super) fn settle_final(&mut self, outcome: ItemOutcome, world: &mut World<'_>) -> Flow {
+        let enough = self.breaks(&outcome);
         self.push(outcome);
+        if let Err(trouble) = &enough {
+            // Ansible loses the items' results, too.
+            let outcome = self.outcome_of(trouble);
+            return self.finish_as(outcome, world);
+        }
         let Some(run) = &mut self.current else {
             return Flow::Again;
         };
         run.item = ItemRun::default();
         run.index += 1;
         let more = run.items.as_ref().is_some_and(|items| run.index < items.len());
-        if more {
+        if more && !enough.unwrap_or(false) {
             return self.pause();
         }
         self.finish_task(world)
+    }
+
+    /// `loop_control: break_when`, after an item.
+    fn breaks(&self, outcome: &ItemOutcome) -> Result<bool, Trouble> {
+        let Some(run) = &self.current else { return Ok(false) };
+        let (Some(items), Some(looping)) = (&run.items, &run.task.loop_) else {
+            return Ok(false);
+        };
+        if looping.break_when.is_empty() {
+            return Ok(false);
+        }
+        let scope = item_scope(&run.scope, &run.task, items, run.index);
+        let scope = result::with_result(&scope, &run.task, outcome);
+        let failing = self.evaluation(scope).all(&looping.break_when)?;
+        Ok(failing.is_none())
     }
 
     /// `loop_control: pause`, between items.
@@ -104,6 +125,16 @@ impl HostRun {
             }
             run.results.push(outcome);
         }
+    }
+
+    /// What the whole task came to, whatever its items.
+    pub(super) fn finish_as(&mut self, outcome: ItemOutcome, world: &mut World<'_>) -> Flow {
+        if let Some(run) = &mut self.current {
+            run.items = None;
+            run.results.clear();
+        }
+        self.push(outcome);
+        self.finish_task(world)
     }
 
     /// What is told of an item, and whether its failure counts: both may hang on the item.

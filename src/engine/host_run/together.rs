@@ -92,7 +92,8 @@ impl HostRun {
     /// Whether this change may wait for those of the following items.
     pub(super) fn joins(&self, run: &TaskRun, action: &dyn Action, seen: &Seen<'_>, change: &Change) -> bool {
         let looped = run.items.as_ref().is_some_and(|items| items.len() > 1);
-        let paused = run.task.loop_.as_ref().is_some_and(|l| l.pause.is_some());
+        let paused = |l: &crate::language::Loop| l.pause.is_some() || !l.break_when.is_empty();
+        let paused = run.task.loop_.as_ref().is_some_and(paused);
         looped
             && !run.unit.off
             && !paused

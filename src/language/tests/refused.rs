@@ -86,7 +86,7 @@ fn e010_unknown_keyword() {
     5 |       loop_control: {lopvar: x, zz: 1}
       |                                 ^^ not a keyword of `loop_control`
       |
-      = note: `loop_control` takes `extended`, `index_var`, `label`, `loop_var`, `pause`
+      = note: `loop_control` takes `extended`, `index_var`, `label`, `loop_var`, `pause`, `break_when`, `extended_allitems`
 
     error: 2 errors
     "#);
@@ -379,7 +379,7 @@ fn e015_not_supported() {
     );
     assert_snapshot!(
         task_errors(
-            "- ping:\n  delegate_to: x\n  async: 5\n  with_dict: {}\n- local_action: ping\n- include_role: {name: x}\n- community.docker.container: {}\n- import_tasks: '{{ x }}'\n- debug: '{{ args }}'\n- debug: {msg: !vault x}\n"
+            "- ping:\n  delegate_to: x\n  async: 5\n  with_ini: x\n- local_action: ping\n- include_role: {name: x}\n- community.docker.container: {}\n- import_tasks: '{{ x }}'\n- debug: '{{ args }}'\n- debug: {msg: !vault x}\n"
         ),
         @r#"
         error[E015]: keyword `delegate_to` is not supported yet
@@ -394,11 +394,11 @@ fn e015_not_supported() {
         5 |       async: 5
           |       ^^^^^ Ansible knows it, rmqplay does not
 
-        error[E015]: keyword `with_dict` is not supported yet
+        error[E015]: keyword `with_ini` is not supported yet
          --> site.yml:6:7
           |
-        6 |       with_dict: {}
-          |       ^^^^^^^^^ Ansible knows it, rmqplay does not
+        6 |       with_ini: x
+          |       ^^^^^^^^ Ansible knows it, rmqplay does not
 
         error[E015]: keyword `local_action` is not supported yet
          --> site.yml:7:7
