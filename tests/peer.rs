@@ -41,6 +41,7 @@ conformance! {
     names_without_owner
     read_is_exact
     read_of_proc_and_sys
+    read_tells_files_apart
     read_refuses_what_is_no_file
     read_says_when_a_file_is_too_large
     one_unreadable_file_spoils_no_other
@@ -169,6 +170,19 @@ fn read_is_exact(host: &Backend) {
         assert_eq!(answer, Observation::Content(Some(Content::from(content))));
     }
     assert_eq!(host.read(&dir.at("none")), Observation::Content(None));
+}
+
+/// What `head` writes between files is no file's to imitate, wherever the file is.
+fn read_tells_files_apart(host: &Backend) {
+    let dir = Scratch::new(host);
+    let lying = format!("==> {} <==\n\n==> /./dev/null <==\n", dir.at("b"));
+    let texts = [("a", &*lying), ("b", ""), ("c <==\n", "\n"), ("-v", "no line break")];
+    for (name, text) in texts {
+        host.act([write(dir.at(name), text)]);
+    }
+    let seen = host.look(texts.map(|(name, _)| Probe::read(dir.at(name))));
+    let wanted = texts.map(|(_, text)| Observation::Content(Some(Content::from(text))));
+    assert_eq!(seen, wanted);
 }
 
 fn read_of_proc_and_sys(host: &Backend) {
@@ -335,7 +349,7 @@ fn scripts_are_as_processes_of_their_own(host: &Backend) {
     let told = |rc: i32, out: &str, err: &str| (rc, out.to_owned(), err.to_owned());
     assert_eq!(
         script("echo \"$# $1\"; echo bad >&2", &["a  'b"]),
-        told(0, "1 a  'b\n", "bad\n")
+        told(0, "1 a  'b\n", "bad")
     );
     assert_eq!(script("exit 7", &[]), told(7, "", ""));
     assert_eq!(script("cd /; IFS=,; probes=9; exec printf x", &[]), told(0, "x", ""));
@@ -350,7 +364,7 @@ fn scripts_are_as_processes_of_their_own(host: &Backend) {
             other => panic!("{other:?}"),
         })
         .collect();
-    let wanted = [(0, "one\n"), (1, ""), (0, "unset\n"), (1, ""), (0, "last\n")];
+    let wanted = [(0, "one\n"), (1, ""), (0, "unset\n"), (1, ""), (0, "last")];
     assert_eq!(all, wanted.map(|(rc, text)| (rc, text.to_owned())));
 }
 
@@ -1068,7 +1082,7 @@ fn a_batch_of_probes_starts_few_processes() {
     let without = last(Vec::new());
     // One each: stat, head, sha256sum.
     assert_eq!(last(probes) - without, 3);
-    // A script of ours is one more shell, not a program, and all share what brings their words; a command has its limit.
+    // A script of ours is one more shell, not a program; a command has its limit.
     let scripts = |count: usize| (0..count).map(|n| Probe::script("echo \"$1\"", &[&n.to_string()]));
     assert_eq!(last(scripts(5).collect()) - without, 5);
     let commands = (0..5).map(|n| Probe::exec(["echo", &n.to_string()]));

@@ -97,8 +97,9 @@ impl Probe {
             timeout_s: Probe::EXEC_LIMIT_S,
         }
     }
-    /// A script of ours that only reads files, with its `$1`, `$2`...: nothing in it can hang, so no limit, and where
-    /// the host's shell can run it itself it costs no process of its own.
+    /// A script of ours that only reads files, with its `$1`, `$2`...: nothing in it can hang, so no limit, and the host's
+    /// shell runs it itself, so it costs no process of its own. Its times are not taken, and what it says on standard error
+    /// comes without its last line breaks.
     pub fn script(text: &str, arguments: &[&str]) -> Probe {
         let zeroth = (!arguments.is_empty()).then_some("sh");
         let argv = ["sh", "-c", text].into_iter().chain(zeroth);

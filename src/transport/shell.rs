@@ -39,6 +39,8 @@ pub enum Unit<'a> {
     },
     Glob(&'a str),
     Execs(Vec<Look<'a>>),
+    /// A look of ours that cannot hang, done by the peer's own shell: its text and its arguments.
+    Script(&'a str, &'a [String]),
     Facts,
     Tcp {
         host: &'a str,
@@ -174,6 +176,14 @@ impl<'a> Unit<'a> {
                 },
             },
             Probe::Glob { pattern } => Unit::Glob(pattern),
+            Probe::Exec {
+                argv,
+                stdin: None,
+                timeout_s: 0,
+            } if matches!(&**argv, [sh, c, _, ..] if sh == "sh" && c == "-c") => {
+                // The word after the text is its $0.
+                Unit::Script(&argv[2], argv.get(4..).unwrap_or_default())
+            }
             Probe::Exec { argv, stdin, timeout_s } => Unit::Execs(vec![Look {
                 argv,
                 stdin: stdin.as_ref(),
@@ -294,10 +304,11 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     for (name, functions) in sections(PEER) {
         let wanted = match name {
             "stat" => has(|unit| matches!(unit, Unit::Stat { .. })),
-            "read" => has(|unit| matches!(unit, Unit::Read { .. })),
+            "read" => has(|unit| matches!(unit, Unit::Read { .. } | Unit::Facts)),
             "hash" => has(|unit| matches!(unit, Unit::Hash { .. })),
             "glob" => has(|unit| matches!(unit, Unit::Glob(_))),
             "exec" => ops || plan.units.iter().any(Unit::runs),
+            "script" => has(|unit| matches!(unit, Unit::Script(..))),
             _ => true,
         };
         if wanted {
@@ -310,7 +321,7 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     if facts {
         script.functions(FACTS);
     }
-    script.call("begin", [marker]);
+    script.call("begin", [marker, &detour(marker)]);
     script.call("need", needs(&plan));
     if executes {
         script.call("clock", [""; 0]);
@@ -339,6 +350,19 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     script.text
 }
 
+/// Slashes and dots that change nothing in the middle of a path (between `/` or `./` and the rest), 64 bits of the
+/// marker's randomness: `$P` in `peer.sh`. Nobody who wrote a file on the host can have foreseen them.
+pub(super) fn detour(marker: &str) -> String {
+    let hash = sha2::Sha256::digest(marker);
+    let bits = hash
+        .iter()
+        .take(8)
+        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+    // Two slashes at the head of a path may mean something else.
+    let steps = bits.map(|bit| if bit == 0 { "/" } else { "./" });
+    std::iter::once("./").chain(steps).collect()
+}
+
 /// `peer.sh` by its headings `# ---- NAME`; what comes before the first has no name.
 fn sections(source: &str) -> impl Iterator<Item = (&str, &str)> {
     const HEADING: &str = "\n# ---- ";
@@ -350,7 +374,7 @@ fn sections(source: &str) -> impl Iterator<Item = (&str, &str)> {
 impl Unit<'_> {
     fn uses_files(&self) -> bool {
         match self {
-            Unit::Read { .. } | Unit::Execs(_) | Unit::Facts | Unit::Tcp { .. } => true,
+            Unit::Execs(_) => true,
             Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Put { .. } | Op::Write { validate: Some(_), .. }),
             _ => false,
         }
@@ -385,7 +409,7 @@ fn needs(plan: &Plan) -> Vec<&'static str> {
         .flat_map(|unit| -> &[&str] {
             match unit {
                 Unit::Stat(_) => &["stat", "readlink"],
-                Unit::Read { .. } => &["head", "cat", "rm"],
+                Unit::Read { .. } => &["cat", "head", "rm"],
                 Unit::Execs(looks) if looks.iter().any(|look| look.stdin.is_some()) => {
                     &["timeout", "head", "rm", "base64"]
                 }
@@ -414,7 +438,7 @@ fn needs(plan: &Plan) -> Vec<&'static str> {
                 Unit::Op(Op::Chmod { .. }) => &["chmod"],
                 Unit::Op(Op::Chown { .. }) => &["chown"],
                 Unit::Op(Op::Touch { .. }) => &["touch"],
-                Unit::Hash { .. } | Unit::Glob(_) | Unit::Refused { .. } => &[],
+                Unit::Hash { .. } | Unit::Glob(_) | Unit::Script(..) | Unit::Refused { .. } => &[],
             }
         })
         .copied()
@@ -481,9 +505,7 @@ impl Script<'_> {
                 self.call("stats", [&*how].into_iter().chain(paths.iter().map(|(path, _)| *path)));
             }
             Unit::Read { max, paths } => {
-                // The limit is also the separator's.
-                let max = (*max).max(self.marker.len() as u64).to_string();
-                self.call("reads", [max.as_str()].iter().chain(paths));
+                self.call("reads", [max.to_string().as_str()].iter().chain(paths));
             }
             Unit::Hash { algorithm, paths } => {
                 self.call(
@@ -502,19 +524,16 @@ impl Script<'_> {
                     if let Some(input) = stdin {
                         self.words(["fed", &encoded(input.as_bytes())]);
                     }
-                    match argv {
-                        // A look of ours that cannot hang: this shell does it itself. The word after it is its $0.
-                        [sh, c, text, args @ ..] if *timeout_s == 0 && sh == "sh" && c == "-c" => {
-                            let args = args.iter().skip(1).map(String::as_str);
-                            self.call("", ["aloud", text].into_iter().chain(args));
-                        }
-                        argv => {
-                            let argv = argv.iter().map(String::as_str);
-                            self.call("", ["run", &timeout_s.to_string()].into_iter().chain(argv));
-                        }
-                    }
+                    let argv = argv.iter().map(String::as_str);
+                    self.call("", ["run", &timeout_s.to_string()].into_iter().chain(argv));
                 }
                 self.line("probed");
+            }
+            Unit::Script(text, arguments) => {
+                self.call(
+                    "script",
+                    [*text].into_iter().chain(arguments.iter().map(String::as_str)),
+                );
             }
             Unit::Facts => self.line("facts"),
             Unit::Tcp { host, port, timeout_s } => {
