@@ -42,6 +42,7 @@ conformance! {
     read_is_exact
     read_of_proc_and_sys
     read_tells_files_apart
+    read_of_a_glob
     read_refuses_what_is_no_file
     read_says_when_a_file_is_too_large
     one_unreadable_file_spoils_no_other
@@ -183,6 +184,43 @@ fn read_tells_files_apart(host: &Backend) {
     let seen = host.look(texts.map(|(name, _)| Probe::read(dir.at(name))));
     let wanted = texts.map(|(_, text)| Observation::Content(Some(Content::from(text))));
     assert_eq!(seen, wanted);
+}
+
+fn read_of_a_glob(host: &Backend) {
+    let dir = Scratch::new(host);
+    for name in ["a b.conf", "c\nd.conf", ".hidden.conf", "x.other"] {
+        dir.file(name, name.as_bytes(), 0o644);
+    }
+    symlink("nowhere", dir.path("broken.conf")).unwrap();
+    std::fs::create_dir(dir.path("dir.conf")).unwrap();
+    let pattern = dir.at("*.conf");
+    let seen = host.look([
+        Probe::read_glob(dir.at("none*")),
+        Probe::read(dir.at("x.other")),
+        Probe::read_glob(&pattern),
+        Probe::read(dir.at("none")),
+        Probe::read_glob(dir.at("x.other")),
+    ]);
+    let files = |files: &[(&str, Option<&str>)]| {
+        let files = files.iter().map(|(name, text)| (dir.at(name), text.map(Content::from)));
+        Observation::Files(files.collect())
+    };
+    let matched = [
+        ("a b.conf", Some("a b.conf")),
+        ("broken.conf", None),
+        ("c\nd.conf", Some("c\nd.conf")),
+        ("dir.conf", None),
+    ];
+    assert_eq!(seen[0], files(&[]));
+    assert_eq!(seen[1], Observation::Content(Some(Content::from("x.other"))));
+    assert_eq!(seen[2], files(&matched));
+    assert_eq!(seen[3], Observation::Content(None));
+    assert_eq!(seen[4], files(&[("x.other", Some("x.other"))]));
+    // One that can be opened and not read spoils no other.
+    let seen = host.look([Probe::read_glob("/proc/self/me[m]"), Probe::read_glob(dir.at("x*"))]);
+    let unreadable = [("/proc/self/mem".to_owned(), None)];
+    assert_eq!(seen[0], Observation::Files(unreadable.into()));
+    assert_eq!(seen[1], files(&[("x.other", Some("x.other"))]));
 }
 
 fn read_of_proc_and_sys(host: &Backend) {

@@ -199,21 +199,40 @@ stats_one_by_one() {
 
 # reads MAX PATH...: flags as above, words, then the bytes of each + (at most MAX + 1), by one process for all: `head`
 # puts a line with the path before each, and the path is said in a way ($P, random slashes and dots) that no content
-# can hold; /dev/null is the end of the last. (The `read` of dash and busybox asks for one byte at a time, and /proc/sys
+# can hold; /dev/null is the end of the last. Between two empty words stands what became of a glob: its flags stand in
+# brackets (+, and x for what is there and cannot be read), and its names come after the words. (The `read` of dash and busybox asks for one byte at a time, and /proc/sys
 # answers only the first: not exact.) If that process fails, `again` says so and each file comes as a record of its own.
 reads() {
-  max=$(($1 + 1)) flags='' bad=''
+  max=$(($1 + 1)) flags='' bad='' globbing=']'
   shift
-  left=$#
-  while [ "$left" -gt 0 ]; do
-    readable "$1"
-    flags=$flags$flag
-    [ "$flag" = + ] && set -- "$@" "$1"
-    shift
-    left=$((left - 1))
+  for path; do
+    if [ -z "$path" ]; then
+      case $globbing in ']') globbing='[' ;; *) globbing=']' ;; esac
+      flags=$flags$globbing
+    elif [ "$globbing" = ']' ]; then
+      readable "$path"
+      flags=$flags$flag
+    elif [ -f "$path" ] && [ -r "$path" ]; then
+      flags=$flags+
+    elif [ -e "$path" ] || [ -L "$path" ]; then
+      flags=${flags}x
+    else
+      # A pattern that matches nothing stays as it is.
+      flags=$flags.
+    fi
   done
   say read "$flags"
   printf %s "$bad"
+  for path; do
+    case $flags in
+    +*) set -- "$@" "$path" ;;
+    [[]*) globbing='[' ;;
+    ]*) globbing=']' ;;
+    esac
+    [ "$globbing" = ']' ] || case $flags in [+x]*) word "$path" ;; esac
+    shift
+    flags=${flags#?}
+  done
   if [ $# -eq 0 ] || headed "$max" "$@"; then
     say ok
   else

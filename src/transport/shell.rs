@@ -31,7 +31,7 @@ pub enum Unit<'a> {
     Stat(Vec<(&'a str, bool)>),
     Read {
         max: u64,
-        paths: Vec<&'a str>,
+        sources: Vec<Source<'a>>,
     },
     Hash {
         algorithm: Algorithm,
@@ -53,6 +53,21 @@ pub enum Unit<'a> {
         reason: String,
         op: bool,
     },
+}
+
+/// What is read: one file, or all that match a glob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    Path(&'a str),
+    Glob(&'a str),
+}
+
+impl Source<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Source::Path(text) | Source::Glob(text) => text.len(),
+        }
+    }
 }
 
 /// A look by a command.
@@ -163,7 +178,11 @@ impl<'a> Unit<'a> {
             Probe::Stat { path, follow } => Unit::Stat(vec![(path, *follow)]),
             Probe::Read { path, max } => Unit::Read {
                 max: *max,
-                paths: vec![path],
+                sources: vec![Source::Path(path)],
+            },
+            Probe::ReadGlob { pattern } => Unit::Read {
+                max: Probe::READ_MAX,
+                sources: vec![Source::Glob(pattern)],
             },
             Probe::Hash { path, algorithm } => match Algorithm::named(algorithm) {
                 Some(algorithm) => Unit::Hash {
@@ -202,7 +221,9 @@ impl<'a> Unit<'a> {
     fn take_in(&mut self, other: &Unit<'a>) -> Option<usize> {
         match (&mut *self, other) {
             (Unit::Stat(mine), Unit::Stat(theirs)) => join(mine, theirs, |(path, _)| path.len()),
-            (Unit::Read { max, paths }, Unit::Read { max: m, paths: p }) if max == m => join(paths, p, |p| p.len()),
+            (Unit::Read { max, sources }, Unit::Read { max: m, sources: s }) if max == m => {
+                join(sources, s, Source::len)
+            }
             (Unit::Hash { algorithm, paths }, Unit::Hash { algorithm: a, paths: p }) if algorithm == a => {
                 join(paths, p, |path| path.len())
             }
@@ -230,7 +251,7 @@ fn join<T: Copy + PartialEq>(mine: &mut Vec<T>, theirs: &[T], size: impl Fn(&T) 
 fn strings_of_probe(probe: &Probe) -> Vec<&str> {
     match probe {
         Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => vec![path],
-        Probe::Glob { pattern } => vec![pattern],
+        Probe::Glob { pattern } | Probe::ReadGlob { pattern } => vec![pattern],
         Probe::Exec { argv, .. } => command_strings(argv),
         Probe::Facts => vec!["facts"],
         Probe::Tcp { host, .. } => vec![host],
@@ -504,8 +525,21 @@ impl Script<'_> {
                     .collect();
                 self.call("stats", [&*how].into_iter().chain(paths.iter().map(|(path, _)| *path)));
             }
-            Unit::Read { max, paths } => {
-                self.call("reads", [max.to_string().as_str()].iter().chain(paths));
+            Unit::Read { max, sources } => {
+                self.text.extend_from_slice(format!("reads {max}").as_bytes());
+                for source in sources {
+                    match source {
+                        Source::Path(path) => self.words([path]),
+                        // What it becomes stands between empty words.
+                        Source::Glob(pattern) => {
+                            self.words([""]);
+                            self.text.push(b' ');
+                            self.text.extend_from_slice(&glob_word(pattern));
+                            self.words([""]);
+                        }
+                    }
+                }
+                self.text.push(b'\n');
             }
             Unit::Hash { algorithm, paths } => {
                 self.call(

@@ -5,7 +5,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use super::shell::{Plan, Unit, detour};
+use super::shell::{Plan, Source, Unit, detour};
 use super::{CallError, CallErrorKind, Reply, Request};
 use crate::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Stat, Status, facts};
 use std::collections::BTreeMap;
@@ -68,7 +68,8 @@ pub fn decode(request: &Request, marker: &str, answer: &[u8]) -> Result<Vec<Repl
 fn not_run(unit: &Unit) -> Vec<Reply> {
     let count = match unit {
         Unit::Stat(paths) => paths.len(),
-        Unit::Read { paths, .. } | Unit::Hash { paths, .. } => paths.len(),
+        Unit::Read { sources, .. } => sources.len(),
+        Unit::Hash { paths, .. } => paths.len(),
         Unit::Execs(looks) => looks.len(),
         _ => 1,
     };
@@ -126,6 +127,12 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
         from = at + 1;
     }
     None
+}
+
+/// A file that was asked for, or that a glob found; `name` is the reason where it was refused.
+struct FoundFile {
+    name: String,
+    flag: u8,
 }
 
 struct Wire<'a> {
@@ -208,7 +215,7 @@ impl<'a> Wire<'a> {
     fn unit(&mut self, unit: &Unit, limit: Option<u32>) -> Result<Vec<Reply>, CallError> {
         let one = match unit {
             Unit::Stat(paths) => return self.stats(paths.len()),
-            Unit::Read { max, paths } => return self.reads(*max, paths),
+            Unit::Read { max, sources } => return self.reads(*max, sources),
             Unit::Hash { paths, .. } => return self.hashes(paths.len()),
             Unit::Execs(looks) => {
                 return looks.iter().map(|look| self.probed(look.timeout_s)).collect();
@@ -265,21 +272,70 @@ impl<'a> Wire<'a> {
         Ok(replies)
     }
 
-    fn reads(&mut self, max: u64, paths: &[&str]) -> Result<Vec<Reply>, CallError> {
-        let flags = self.flags("read", paths.len())?;
-        let mut replies = vec![Reply::Seen(Observation::Content(None)); paths.len()];
-        for (at, _) in flags.iter().enumerate().filter(|(_, f)| **f == b'!') {
-            replies[at] = seen_failure(self.line()?);
+    fn reads(&mut self, max: u64, sources: &[Source<'_>]) -> Result<Vec<Reply>, CallError> {
+        let mut found = self.found(sources)?;
+        for reason in found.iter_mut().flatten().filter(|file| file.flag == b'!') {
+            reason.name = self.line()?.to_owned();
         }
-        let present: Vec<usize> = (0..paths.len()).filter(|&at| flags[at] == b'+').collect();
-        let files = self.files_at_once(present.iter().map(|&at| paths[at]));
-        for (n, at) in present.into_iter().enumerate() {
-            replies[at] = match &files {
-                Some(files) => content(files[n], max),
-                None => self.file(max)?,
-            };
+        for (source, files) in sources.iter().zip(&mut found) {
+            for file in files {
+                match source {
+                    Source::Path(path) if file.flag == b'+' => file.name = (*path).to_owned(),
+                    Source::Path(_) => {}
+                    Source::Glob(_) => file.name = self.word()?,
+                }
+            }
+        }
+        let present = found.iter().flatten().filter(|file| file.flag == b'+');
+        let mut at_once = self.files_at_once(present.map(|file| &*file.name)).map(Vec::into_iter);
+        let mut replies = Vec::with_capacity(sources.len());
+        for (source, files) in sources.iter().zip(found) {
+            let mut contents = BTreeMap::new();
+            let mut last = Observation::Content(None);
+            for file in files {
+                last = match (file.flag, &mut at_once) {
+                    (b'+', Some(files)) => content(files.next().ok_or_else(|| lost("too few files"))?, max),
+                    (b'+', None) => self.file(max)?,
+                    (b'-', _) => Observation::Content(None),
+                    _ => Observation::Failed(file.name.clone()),
+                };
+                match &last {
+                    // Gone since its name was found.
+                    Observation::Content(None) => None,
+                    Observation::Content(content) => contents.insert(file.name, content.clone()),
+                    _ => contents.insert(file.name, None),
+                };
+            }
+            replies.push(Reply::Seen(match source {
+                Source::Path(_) => last,
+                Source::Glob(_) => Observation::Files(contents),
+            }));
         }
         Ok(replies)
+    }
+
+    /// The flags of a `read` record: one for a path, for a glob one for each that matched, in brackets.
+    fn found(&mut self, sources: &[Source<'_>]) -> Result<Vec<Vec<FoundFile>>, CallError> {
+        let file = |flag| FoundFile {
+            name: String::new(),
+            flag,
+        };
+        let mut flags = self.expect("read")?.bytes();
+        let found = sources.iter().map(|source| {
+            Some(match (source, flags.next()?) {
+                (Source::Path(_), flag @ (b'+' | b'-' | b'!')) => vec![file(flag)],
+                (Source::Glob(_), b'[') => {
+                    let matched = flags.by_ref().take_while(|flag| *flag != b']');
+                    matched.filter(|flag| *flag != b'.').map(file).collect()
+                }
+                _ => return None,
+            })
+        });
+        let found: Option<Vec<_>> = found.collect();
+        match (found, flags.next()) {
+            (Some(found), None) => Ok(found),
+            _ => Err(lost("a `read` record of another shape")),
+        }
     }
 
     /// The files of a `read` record if `ok` follows; else leaves what comes after its `again`.
@@ -342,11 +398,11 @@ impl<'a> Wire<'a> {
         Ok(file)
     }
 
-    fn file(&mut self, max: u64) -> Result<Reply, CallError> {
+    fn file(&mut self, max: u64) -> Result<Observation, CallError> {
         Ok(match self.expect("file")? {
             "+" => content(self.stream()?, max),
-            "-" => Reply::Seen(Observation::Content(None)),
-            _ => seen_failure(self.line()?),
+            "-" => Observation::Content(None),
+            _ => Observation::Failed(self.line()?.to_owned()),
         })
     }
 
@@ -499,10 +555,10 @@ fn failure(result: &ExecResult, limit: Option<u32>) -> String {
     }
 }
 
-fn content(bytes: &[u8], max: u64) -> Reply {
+fn content(bytes: &[u8], max: u64) -> Observation {
     match bytes.len() as u64 > max {
-        true => seen_failure(format!("larger than {max} bytes")),
-        false => Reply::Seen(Observation::Content(Some(Content::from(bytes)))),
+        true => Observation::Failed(format!("larger than {max} bytes")),
+        false => Observation::Content(Some(Content::from(bytes))),
     }
 }
 
