@@ -396,3 +396,16 @@ fn what_a_module_says_of_literal_arguments_is_known_beforehand() {
     error: 3 errors
     "#);
 }
+
+/// What is no YAML is nothing else either: it is not passed over.
+#[test]
+fn lint_tells_what_cannot_be_read_in_a_directory() {
+    let env = Environment::new();
+    env.write("broken.yml", "- hosts: all\n  tasks: [\n");
+    env.write("whole.yml", "- hosts: all\n");
+    env.write("nothing.yml", "# later\n");
+    let output = env.run(&["lint", "."]);
+    assert_eq!(output.code, 1, "{}", output.transcript());
+    assert!(output.stderr.contains("--> broken.yml:2:10"), "{}", output.transcript());
+    assert!(!output.stderr.contains("nothing.yml"), "{}", output.transcript());
+}
