@@ -41,6 +41,8 @@ conformance! {
     names_without_owner
     read_is_exact
     read_of_proc_and_sys
+    read_tells_files_apart
+    read_of_a_glob
     read_refuses_what_is_no_file
     read_says_when_a_file_is_too_large
     one_unreadable_file_spoils_no_other
@@ -169,6 +171,56 @@ fn read_is_exact(host: &Backend) {
         assert_eq!(answer, Observation::Content(Some(Content::from(content))));
     }
     assert_eq!(host.read(&dir.at("none")), Observation::Content(None));
+}
+
+/// What `head` writes between files is no file's to imitate, wherever the file is.
+fn read_tells_files_apart(host: &Backend) {
+    let dir = Scratch::new(host);
+    let lying = format!("==> {} <==\n\n==> /./dev/null <==\n", dir.at("b"));
+    let texts = [("a", &*lying), ("b", ""), ("c <==\n", "\n"), ("-v", "no line break")];
+    for (name, text) in texts {
+        host.act([write(dir.at(name), text)]);
+    }
+    let seen = host.look(texts.map(|(name, _)| Probe::read(dir.at(name))));
+    let wanted = texts.map(|(_, text)| Observation::Content(Some(Content::from(text))));
+    assert_eq!(seen, wanted);
+}
+
+fn read_of_a_glob(host: &Backend) {
+    let dir = Scratch::new(host);
+    for name in ["a b.conf", "c\nd.conf", ".hidden.conf", "x.other"] {
+        dir.file(name, name.as_bytes(), 0o644);
+    }
+    symlink("nowhere", dir.path("broken.conf")).unwrap();
+    std::fs::create_dir(dir.path("dir.conf")).unwrap();
+    let pattern = dir.at("*.conf");
+    let seen = host.look([
+        Probe::read_glob(dir.at("none*")),
+        Probe::read(dir.at("x.other")),
+        Probe::read_glob(&pattern),
+        Probe::read(dir.at("none")),
+        Probe::read_glob(dir.at("x.other")),
+    ]);
+    let files = |files: &[(&str, Option<&str>)]| {
+        let files = files.iter().map(|(name, text)| (dir.at(name), text.map(Content::from)));
+        Observation::Files(files.collect())
+    };
+    let matched = [
+        ("a b.conf", Some("a b.conf")),
+        ("broken.conf", None),
+        ("c\nd.conf", Some("c\nd.conf")),
+        ("dir.conf", None),
+    ];
+    assert_eq!(seen[0], files(&[]));
+    assert_eq!(seen[1], Observation::Content(Some(Content::from("x.other"))));
+    assert_eq!(seen[2], files(&matched));
+    assert_eq!(seen[3], Observation::Content(None));
+    assert_eq!(seen[4], files(&[("x.other", Some("x.other"))]));
+    // One that can be opened and not read spoils no other.
+    let seen = host.look([Probe::read_glob("/proc/self/me[m]"), Probe::read_glob(dir.at("x*"))]);
+    let unreadable = [("/proc/self/mem".to_owned(), None)];
+    assert_eq!(seen[0], Observation::Files(unreadable.into()));
+    assert_eq!(seen[1], files(&[("x.other", Some("x.other"))]));
 }
 
 fn read_of_proc_and_sys(host: &Backend) {
@@ -335,7 +387,7 @@ fn scripts_are_as_processes_of_their_own(host: &Backend) {
     let told = |rc: i32, out: &str, err: &str| (rc, out.to_owned(), err.to_owned());
     assert_eq!(
         script("echo \"$# $1\"; echo bad >&2", &["a  'b"]),
-        told(0, "1 a  'b\n", "bad\n")
+        told(0, "1 a  'b\n", "bad")
     );
     assert_eq!(script("exit 7", &[]), told(7, "", ""));
     assert_eq!(script("cd /; IFS=,; probes=9; exec printf x", &[]), told(0, "x", ""));
@@ -350,7 +402,7 @@ fn scripts_are_as_processes_of_their_own(host: &Backend) {
             other => panic!("{other:?}"),
         })
         .collect();
-    let wanted = [(0, "one\n"), (1, ""), (0, "unset\n"), (1, ""), (0, "last\n")];
+    let wanted = [(0, "one\n"), (1, ""), (0, "unset\n"), (1, ""), (0, "last")];
     assert_eq!(all, wanted.map(|(rc, text)| (rc, text.to_owned())));
 }
 
@@ -1089,7 +1141,7 @@ fn a_batch_of_probes_starts_few_processes() {
     let without = last(Vec::new());
     // One each: stat, head, sha256sum.
     assert_eq!(last(probes) - without, 3);
-    // A script of ours is one more shell, not a program, and all share what brings their words; a command has its limit.
+    // A script of ours is one more shell, not a program; a command has its limit.
     let scripts = |count: usize| (0..count).map(|n| Probe::script("echo \"$1\"", &[&n.to_string()]));
     assert_eq!(last(scripts(5).collect()) - without, 5);
     let commands = (0..5).map(|n| Probe::exec(["echo", &n.to_string()]));

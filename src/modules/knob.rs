@@ -3,7 +3,7 @@
 
 use super::args::plain;
 use super::{ArgError, Args, Change, Decision, Report, Seen, Stop};
-use crate::host::{Content, Delta, Effect, Guard, Observation, Op, Probe, Undo};
+use crate::host::{Content, Delta, Effect, Files, Guard, Observation, Op, Probe, Undo};
 use serde_json::Value;
 
 /// The header of files that are rmqplay's own.
@@ -141,6 +141,17 @@ pub fn aside(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
         Observation::Exec(result) => result.stdout.text().into_owned(),
         _ => String::new(),
     })
+}
+
+/// As [`aside`]: the files that several globs found.
+pub fn files(seen: &Seen<'_>, probes: impl Iterator<Item = Probe>) -> Result<Files, Stop> {
+    let mut all = Files::new();
+    for probe in probes {
+        if let Observation::Files(files) = seen.raw(&probe)? {
+            all.extend(files);
+        }
+    }
+    Ok(all)
 }
 
 /// One blank between words, none around: `4096\t131072` is `4096 131072` to the kernel.
