@@ -246,7 +246,7 @@ impl crate::engine::shared::Gate for Asking {
 }
 
 fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
-    let mut reporters = match session.reporters(&options.output) {
+    let mut reporters = match session.reporters(&options.output, options.step) {
         Ok(reporters) => reporters,
         Err(diagnostics) => return session.tell(&diagnostics),
     };
