@@ -879,6 +879,23 @@ fn modes_owners_and_times(host: &Backend) {
     );
     assert_eq!(std::fs::symlink_metadata(dir.path("l")).unwrap().gid(), 2);
     assert_eq!(mode_of(dir.path("made")), 0o644);
+    // A directory loses its set-group-ID bit too, and one that is made does not keep its parent's.
+    std::fs::create_dir(dir.path("d")).unwrap();
+    std::fs::set_permissions(dir.path("d"), std::fs::Permissions::from_mode(0o2775)).unwrap();
+    let made = Op::MakeDir {
+        path: dir.at("d/new"),
+        mode: Some(0o755),
+        owner: None,
+        group: None,
+        parents: false,
+    };
+    let chmod = Op::Chmod {
+        path: dir.at("d"),
+        mode: 0o755,
+    };
+    assert!(host.act([made, chmod]).iter().all(|outcome| outcome.is_done()));
+    assert_eq!(mode_of(dir.path("d")), 0o755);
+    assert_eq!(mode_of(dir.path("d/new")), 0o755);
     let failed = host.act([chown("f", Some("no-such-user"), None, false)]);
     assert!(
         matches!(&failed[0].status, Status::Failed(text) if text.contains("no-such-user")),
@@ -901,6 +918,10 @@ fn copy_on_the_host(host: &Backend) {
         host.act([copy(Some(Guard::Absent))])[0].status,
         Status::Refused(_)
     ));
+    dir.file("to", b"old", 0o640);
+    assert_eq!(host.act([copy(None)])[0].status, Status::Done);
+    assert_eq!(std::fs::read(dir.path("to")).unwrap(), b"\0bytes\xff");
+    assert_eq!(mode_of(dir.path("to")), 0o640);
 }
 
 fn exec_with_surroundings(host: &Backend) {

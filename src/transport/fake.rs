@@ -326,7 +326,9 @@ impl FakeHost {
                 if let Some(refused) = guarded(guard.as_ref(), self.files.get(path)) {
                     return refused;
                 }
-                self.put(path, node);
+                let base = self.files.get(path).cloned().unwrap_or_else(|| Node::file(""));
+                let content = node.content;
+                self.put(path, Node { content, ..base });
             }
             Op::Exec(command) => {
                 self.ran.push(command.argv.clone());

@@ -657,8 +657,9 @@ fn yes(flag: bool) -> &'static str {
     if flag { "yes" } else { "" }
 }
 
+/// Five digits: with four, GNU's `chmod` leaves a directory's set-group-ID bit as it was.
 fn octal(mode: Option<u32>) -> String {
-    mode.map(|mode| format!("{:04o}", mode & 0o7777)).unwrap_or_default()
+    mode.map(|mode| format!("{:05o}", mode & 0o7777)).unwrap_or_default()
 }
 
 /// `chown`'s word; empty where neither is given.
