@@ -138,15 +138,31 @@ fn debug(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Troubl
 }
 
 fn set_fact(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Trouble> {
-    let mut arguments = evaluation.arguments(task)?;
-    if let Some(cacheable) = arguments.remove("cacheable")
-        && modules::boolean(&cacheable) == Some(true)
-    {
-        let span = arg(task, &["cacheable"]).map_or(task.module_span, |n| n.span);
-        return Err(Trouble::Wrong(Box::new(
-            Diagnostic::error(Code::NOT_SUPPORTED, "`cacheable` is not supported yet")
-                .at(span, "there is no fact cache between runs"),
-        )));
+    let mut arguments = Map::new();
+    for entry in task.args.as_map().iter().flat_map(|map| &map.entries) {
+        let Some(value) = evaluation.resolve(&entry.value)? else {
+            continue;
+        };
+        if entry.key == "cacheable" {
+            if modules::boolean(&value) == Some(true) {
+                return Err(Trouble::Wrong(Box::new(
+                    Diagnostic::error(Code::NOT_SUPPORTED, "`cacheable` is not supported yet")
+                        .at(entry.value.span, "there is no fact cache between runs"),
+                )));
+            }
+            continue;
+        }
+        // The one place where the name of a variable may be a template.
+        let key = Node::str(entry.key_span, &entry.key);
+        let name = if key.is_template() {
+            evaluation.text(&key)?
+        } else {
+            entry.key.clone()
+        };
+        if let Some(wrong) = language::not_a_variable(&name, entry.key_span) {
+            return Err(Trouble::Wrong(Box::new(wrong)));
+        }
+        arguments.insert(name, value);
     }
     if arguments.is_empty() {
         return Err(Trouble::Wrong(Box::new(

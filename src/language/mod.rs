@@ -27,6 +27,7 @@ pub mod yaml;
 
 pub use adhoc::adhoc;
 pub use load::{Include, load, load_included};
+pub use shape::not_a_variable;
 
 pub use node::{Entry, Mapping, Node, Text, Yaml};
 pub use program::{Block, Common, Item, Loop, LoopKind, Play, Program, Role, Rolling, Task};
