@@ -288,11 +288,16 @@ pub enum Via {
     Local,
 }
 
+fn at_least_one(text: &str) -> Result<NonZeroU32, String> {
+    text.parse()
+        .map_err(|_| "a whole number, 1 or more, is needed".to_owned())
+}
+
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
     /// Hosts worked on at the same time [default: 50]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = at_least_one)]
     pub forks: Option<NonZeroU32>,
 
     /// How hosts are reached whose variables and plays do not say [default: ssh]
@@ -308,11 +313,11 @@ pub struct ConnectionArgs {
     pub private_key: Option<String>,
 
     /// Seconds a connection may take [default: 10]
-    #[arg(short = 'T', long, value_name = "SECONDS")]
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = at_least_one)]
     pub timeout: Option<NonZeroU32>,
 
     /// Seconds one task may act on a host; by default there is no limit
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = at_least_one)]
     pub task_timeout: Option<NonZeroU32>,
 
     /// Further arguments for ssh, as one string

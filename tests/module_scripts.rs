@@ -119,6 +119,10 @@ impl Shell {
             Some(match probe {
                 Probe::Tcp { .. } => Observation::Failed("not looked at".to_owned()),
                 Probe::Stat { .. } => Observation::Failed("not looked at".to_owned()),
+                Probe::Exec { .. } => Observation::Exec(ExecResult {
+                    rc: 1,
+                    ..ExecResult::default()
+                }),
                 _ => Observation::Content(None),
             })
         };
@@ -287,6 +291,38 @@ fn waiting_for_ports() {
             .unwrap();
         assert_eq!(report.values["match_groups"], json!(["OpenSSH"]), "{}", shell.name);
         server.join().unwrap();
+    }
+}
+
+#[test]
+fn waiting_for_connections_to_end() {
+    for shell in shells() {
+        for address in ["127.0.0.1", "::1"] {
+            let listener = std::net::TcpListener::bind((address, 0)).unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let drained = |more: Value| {
+                let mut args = json!({
+                    "host": address, "port": port, "state": "drained", "timeout": 0,
+                    "active_connection_states": ["ESTABLISHED"],
+                });
+                args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+                shell.wait(args)
+            };
+            drained(json!({})).unwrap();
+            let client = std::net::TcpStream::connect((address, port)).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            assert!(drained(json!({})).is_err(), "{} {address}", shell.name);
+            let any = if address == "::1" { "::" } else { "0.0.0.0" };
+            assert!(drained(json!({ "host": any })).is_err(), "{} {any}", shell.name);
+            drained(json!({ "exclude_hosts": [address] })).unwrap();
+            assert!(
+                drained(json!({ "exclude_hosts": ["192.0.2.1"] })).is_err(),
+                "{}",
+                shell.name
+            );
+            drop((client, server));
+            drained(json!({})).unwrap();
+        }
     }
 }
 

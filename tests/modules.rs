@@ -10,7 +10,7 @@
 //! vars: {ansible_pkg_mgr: apt}        # variables of the host
 //! environment: {HTTP_PROXY: "..."}    # `environment:` of the task
 //! host: trixie                        # `tree` and `seen` of tests/modules/_hosts/trixie.yml first
-//! tree:                               # files of the host; answers every stat, read, glob and hash:
+//! tree:                               # files of the host; answers every stat, read, glob, read_glob and hash:
 //!   /proc/sys/vm/swappiness: "60\n"   #   content (root:root, 0644)
 //!   /etc/x.conf: {content: "a\n", mode: "0600", owner: rabbitmq, uid: 104}
 //!   /etc/conf.d: {kind: directory}    #   or block, char, fifo, socket; parents need no entry
@@ -20,7 +20,7 @@
 //!   exec systemctl is-active x: {rc: 3, stdout: "inactive\n"}   # a string is stdout with rc 0
 //!   tcp localhost:5672: open          # or null
 //!   read /etc/secret: {failed: "permission denied"}             # any look: failed, unknown (dry run)
-//!   stat /etc/x: {kind: file, mode: "0644"}                     # or null; `stat_follow`, `glob`, `hash sha1`, `facts`
+//!   stat /etc/x: {kind: file, mode: "0644"}                     # or null; `stat_follow`, `glob`, `read_glob`, `hash sha1`, `facts`
 //! outcomes: [done, {rc: 0, stdout: "hi"}, {failed: "no"}]       # for modules judged by their ops' outcome
 //! after: {seen: {...}, tree: {...}}   # what else differs at the second look (ops on files are done to `tree`)
 //! expect: ...                         # last key of the file
@@ -48,7 +48,8 @@
 )]
 
 use rmqplay::host::{
-    Content, Delta, ExecResult, Facet, FileKind, Guard, Layer, Observation, Op, Outcome, Probe, Stat, Status, Undo,
+    Content, Delta, ExecResult, Facet, FileKind, Files, Guard, Layer, Observation, Op, Outcome, Probe, Stat, Status,
+    Undo,
 };
 use rmqplay::modules::{
     Action, ArgError, Change, Decision, Failure, Kind, Prepare, Report, Seen, Settle, Stop, coerce, find,
@@ -588,6 +589,15 @@ impl Host {
                 }
             }
             Probe::Glob { pattern } => Some(Observation::List(glob(tree, pattern))),
+            Probe::ReadGlob { pattern } => {
+                let read = |path: &String| {
+                    let found = resolve(tree, path).and_then(|p| node(tree, &p));
+                    found.filter(|e| e.stat.kind == FileKind::File).map(|e| e.content)
+                };
+                let found = glob(tree, pattern).into_iter();
+                let files: Files = found.map(|path| (path.clone(), read(&path))).collect();
+                Some(Observation::Files(files.into()))
+            }
             Probe::Exec { .. } | Probe::Facts | Probe::Tcp { .. } => None,
         }
     }
@@ -913,6 +923,10 @@ fn observation(text: &str, value: &Value) -> Result<(String, Observation)> {
             _ => return Err("expected a mapping or null".to_owned()),
         }),
         "glob" => Observation::List(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
+        "read_glob" => {
+            let files: Files = serde_json::from_value(value.clone()).map_err(|e| e.to_string())?;
+            Observation::Files(files.into())
+        }
         "hash" | "tcp" => Observation::Text(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
         "facts" => Observation::Facts(value.clone()),
         "exec" => Observation::Exec(exec_result(value)?),
@@ -929,6 +943,7 @@ fn key(probe: &Probe) -> String {
         Probe::Read { path, .. } => format!("read {path}"),
         Probe::Hash { path, algorithm } => format!("hash {algorithm} {path}"),
         Probe::Glob { pattern } => format!("glob {pattern}"),
+        Probe::ReadGlob { pattern } => format!("read_glob {pattern}"),
         Probe::Exec { argv, .. } => format!("exec {}", join(argv)),
         Probe::Facts => "facts".to_owned(),
         Probe::Tcp { host, port, .. } => format!("tcp {host}:{port}"),

@@ -41,6 +41,8 @@ conformance! {
     names_without_owner
     read_is_exact
     read_of_proc_and_sys
+    read_tells_files_apart
+    read_of_a_glob
     read_refuses_what_is_no_file
     read_says_when_a_file_is_too_large
     one_unreadable_file_spoils_no_other
@@ -169,6 +171,56 @@ fn read_is_exact(host: &Backend) {
         assert_eq!(answer, Observation::Content(Some(Content::from(content))));
     }
     assert_eq!(host.read(&dir.at("none")), Observation::Content(None));
+}
+
+/// What `head` writes between files is no file's to imitate, wherever the file is.
+fn read_tells_files_apart(host: &Backend) {
+    let dir = Scratch::new(host);
+    let lying = format!("==> {} <==\n\n==> /./dev/null <==\n", dir.at("b"));
+    let texts = [("a", &*lying), ("b", ""), ("c <==\n", "\n"), ("-v", "no line break")];
+    for (name, text) in texts {
+        host.act([write(dir.at(name), text)]);
+    }
+    let seen = host.look(texts.map(|(name, _)| Probe::read(dir.at(name))));
+    let wanted = texts.map(|(_, text)| Observation::Content(Some(Content::from(text))));
+    assert_eq!(seen, wanted);
+}
+
+fn read_of_a_glob(host: &Backend) {
+    let dir = Scratch::new(host);
+    for name in ["a b.conf", "c\nd.conf", ".hidden.conf", "x.other"] {
+        dir.file(name, name.as_bytes(), 0o644);
+    }
+    symlink("nowhere", dir.path("broken.conf")).unwrap();
+    std::fs::create_dir(dir.path("dir.conf")).unwrap();
+    let pattern = dir.at("*.conf");
+    let seen = host.look([
+        Probe::read_glob(dir.at("none*")),
+        Probe::read(dir.at("x.other")),
+        Probe::read_glob(&pattern),
+        Probe::read(dir.at("none")),
+        Probe::read_glob(dir.at("x.other")),
+    ]);
+    let files = |files: &[(&str, Option<&str>)]| {
+        let files = files.iter().map(|(name, text)| (dir.at(name), text.map(Content::from)));
+        Observation::Files(std::sync::Arc::new(files.collect()))
+    };
+    let matched = [
+        ("a b.conf", Some("a b.conf")),
+        ("broken.conf", None),
+        ("c\nd.conf", Some("c\nd.conf")),
+        ("dir.conf", None),
+    ];
+    assert_eq!(seen[0], files(&[]));
+    assert_eq!(seen[1], Observation::Content(Some(Content::from("x.other"))));
+    assert_eq!(seen[2], files(&matched));
+    assert_eq!(seen[3], Observation::Content(None));
+    assert_eq!(seen[4], files(&[("x.other", Some("x.other"))]));
+    // One that can be opened and not read spoils no other.
+    let seen = host.look([Probe::read_glob("/proc/self/me[m]"), Probe::read_glob(dir.at("x*"))]);
+    let unreadable = std::sync::Arc::new([("/proc/self/mem".to_owned(), None)].into());
+    assert_eq!(seen[0], Observation::Files(unreadable));
+    assert_eq!(seen[1], files(&[("x.other", Some("x.other"))]));
 }
 
 fn read_of_proc_and_sys(host: &Backend) {
@@ -335,7 +387,7 @@ fn scripts_are_as_processes_of_their_own(host: &Backend) {
     let told = |rc: i32, out: &str, err: &str| (rc, out.to_owned(), err.to_owned());
     assert_eq!(
         script("echo \"$# $1\"; echo bad >&2", &["a  'b"]),
-        told(0, "1 a  'b\n", "bad\n")
+        told(0, "1 a  'b\n", "bad")
     );
     assert_eq!(script("exit 7", &[]), told(7, "", ""));
     assert_eq!(script("cd /; IFS=,; probes=9; exec printf x", &[]), told(0, "x", ""));
@@ -350,7 +402,7 @@ fn scripts_are_as_processes_of_their_own(host: &Backend) {
             other => panic!("{other:?}"),
         })
         .collect();
-    let wanted = [(0, "one\n"), (1, ""), (0, "unset\n"), (1, ""), (0, "last\n")];
+    let wanted = [(0, "one\n"), (1, ""), (0, "unset\n"), (1, ""), (0, "last")];
     assert_eq!(all, wanted.map(|(rc, text)| (rc, text.to_owned())));
 }
 
@@ -827,6 +879,23 @@ fn modes_owners_and_times(host: &Backend) {
     );
     assert_eq!(std::fs::symlink_metadata(dir.path("l")).unwrap().gid(), 2);
     assert_eq!(mode_of(dir.path("made")), 0o644);
+    // A directory loses its set-group-ID bit too, and one that is made does not keep its parent's.
+    std::fs::create_dir(dir.path("d")).unwrap();
+    std::fs::set_permissions(dir.path("d"), std::fs::Permissions::from_mode(0o2775)).unwrap();
+    let made = Op::MakeDir {
+        path: dir.at("d/new"),
+        mode: Some(0o755),
+        owner: None,
+        group: None,
+        parents: false,
+    };
+    let chmod = Op::Chmod {
+        path: dir.at("d"),
+        mode: 0o755,
+    };
+    assert!(host.act([made, chmod]).iter().all(|outcome| outcome.is_done()));
+    assert_eq!(mode_of(dir.path("d")), 0o755);
+    assert_eq!(mode_of(dir.path("d/new")), 0o755);
     let failed = host.act([chown("f", Some("no-such-user"), None, false)]);
     assert!(
         matches!(&failed[0].status, Status::Failed(text) if text.contains("no-such-user")),
@@ -849,6 +918,10 @@ fn copy_on_the_host(host: &Backend) {
         host.act([copy(Some(Guard::Absent))])[0].status,
         Status::Refused(_)
     ));
+    dir.file("to", b"old", 0o640);
+    assert_eq!(host.act([copy(None)])[0].status, Status::Done);
+    assert_eq!(std::fs::read(dir.path("to")).unwrap(), b"\0bytes\xff");
+    assert_eq!(mode_of(dir.path("to")), 0o640);
 }
 
 fn exec_with_surroundings(host: &Backend) {
@@ -1068,7 +1141,7 @@ fn a_batch_of_probes_starts_few_processes() {
     let without = last(Vec::new());
     // One each: stat, head, sha256sum.
     assert_eq!(last(probes) - without, 3);
-    // A script of ours is one more shell, not a program, and all share what brings their words; a command has its limit.
+    // A script of ours is one more shell, not a program; a command has its limit.
     let scripts = |count: usize| (0..count).map(|n| Probe::script("echo \"$1\"", &[&n.to_string()]));
     assert_eq!(last(scripts(5).collect()) - without, 5);
     let commands = (0..5).map(|n| Probe::exec(["echo", &n.to_string()]));

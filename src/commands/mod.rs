@@ -217,10 +217,10 @@ impl Session {
     }
 
     /// The reporters a run was asked to have: standard output, files, progress. Files are made at once, so that
-    /// one that cannot be written is known before a host is touched.
-    pub fn reporters(&self, output: &OutputOptions) -> Result<FanOut, Vec<Diagnostic>> {
+    /// one that cannot be written is known before a host is touched. `asking`: the terminal's last line belongs to questions.
+    pub fn reporters(&self, output: &OutputOptions, asking: bool) -> Result<FanOut, Vec<Diagnostic>> {
         let mut all: Vec<Box<dyn Reporter>> = Vec::new();
-        let progress = Progress::new(self.console.progress);
+        let progress = Progress::new(self.console.progress && !asking);
         match output.format {
             Format::Human => {
                 let options = HumanOptions {

@@ -246,7 +246,7 @@ impl crate::engine::shared::Gate for Asking {
 }
 
 fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
-    let mut reporters = match session.reporters(&options.output) {
+    let mut reporters = match session.reporters(&options.output, options.step) {
         Ok(reporters) => reporters,
         Err(diagnostics) => return session.tell(&diagnostics),
     };
@@ -270,10 +270,45 @@ fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
     }
     let tally = tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let exit = tally.exit(options.detailed_exitcode, options.allow_empty);
+    if exit == Exit::Done
+        && tally.matched
+        && !tally.ran
+        && let Some(warning) = nothing_ran(options)
+    {
+        session.tell(&[warning]);
+    }
     if options.drift && exit == Exit::Done && tally.changed + tally.unknown > 0 {
         return Exit::Failed;
     }
     exit
+}
+
+/// Success that did nothing is most often a slip of the command line.
+fn nothing_ran(options: &PlayOptions) -> Option<Diagnostic> {
+    let selection = &options.selection;
+    let warning = |message: String| Diagnostic::warning(Code::NOTHING_RAN, message);
+    if let Some(name) = &selection.start_at_task {
+        let warning = warning(format!("nothing ran: no task has the name `{name}`"));
+        return Some(
+            warning
+                .help("`--list-tasks` lists the names; tasks that are included while a play runs are not among them"),
+        );
+    }
+    if !selection.tags.is_empty() || !selection.skip_tags.is_empty() {
+        let mut chosen = Vec::new();
+        if !selection.tags.is_empty() {
+            chosen.push(format!("`--tags {}`", selection.tags.join(",")));
+        }
+        if !selection.skip_tags.is_empty() {
+            chosen.push(format!("`--skip-tags {}`", selection.skip_tags.join(",")));
+        }
+        let warning = warning(format!("nothing ran: {} leaves no task", chosen.join(" with ")));
+        return Some(warning.help("`--list-tags` lists the tags there are"));
+    }
+    (options.mode == Mode::Verify).then(|| {
+        warning("nothing was checked: no play has `pre_checks` or `post_checks`".to_owned())
+            .help("`diff` shows where hosts differ from what the tasks say")
+    })
 }
 
 /// `--list-hosts`, `--list-tasks`, `--list-tags`, in `ansible-playbook`'s form.

@@ -76,6 +76,8 @@ impl Code {
     pub const CONF_TWICE: Code = Code("E605");
     /// A value the broker takes, and then fails with or does something else.
     pub const CONF_TRAP: Code = Code("E606");
+    /// A run that came to its end and had nothing to do.
+    pub const NOTHING_RAN: Code = Code("W001");
     /// A play that restarts RabbitMQ and does not say how.
     pub const UNGUARDED_RESTART: Code = Code("W401");
     /// A setting without effect.

@@ -12,8 +12,9 @@ use crate::engine::walk::Pos;
 use crate::host::{Observation, Probe, Scope};
 use crate::language::Task;
 use crate::modules::{self, Action, Decision, Kind, ModuleSpec, Seen, Stop};
+use indexmap::IndexSet;
 use serde_json::{Map, Value};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// At most so many tasks are looked at ahead, and so many probes sent in one message.
@@ -46,14 +47,16 @@ impl Ready {
     }
 }
 
+/// The looks of a message, once each.
+pub type Wanted = IndexSet<Probe, foldhash::fast::RandomState>;
+
 /// Adds to `wanted` what following tasks will look at: up to the first that is predicted to act, that runs as
 /// somebody else, or that nothing can be said about.
-pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: &mut Vec<Probe>) -> Ready {
+pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: &mut Wanted) -> Ready {
     let first = world.first;
     let mut ready = Ready::default();
     let mut walk = run.walk.clone();
     let mut produced = run.produced.clone();
-    let mut seen: HashSet<Probe> = wanted.iter().cloned().collect();
     // The current item's own probes are in `wanted` already; its result is not there yet.
     if let Some(task) = walk.current().filter(|_| !run.facts_are_pending()) {
         if let Some(rest) = rest
@@ -61,10 +64,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: 
         {
             for index in rest.next..rest.items.len() {
                 let scope = item_scope(rest.scope, &task, rest.items, index);
-                if matches!(
-                    foresee_item(run, &task, spec, scope, first, wanted, &mut seen).0,
-                    Sight::Act
-                ) {
+                if matches!(foresee_item(run, &task, spec, scope, first, wanted).0, Sight::Act) {
                     return ready;
                 }
             }
@@ -90,7 +90,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: 
             walk.advance();
             continue;
         }
-        let (sight, action) = foresee(run, &task, spec, &scope, first, wanted, &mut seen);
+        let (sight, action) = foresee(run, &task, spec, &scope, first, wanted);
         // What read a secret is evaluated again in its turn, so that it is known that it did.
         if let Some(action) = action.filter(|_| spec.local && !scope.tainted.get()) {
             let prepared = Prepared {
@@ -123,8 +123,7 @@ fn foresee(
     spec: &'static ModuleSpec,
     scope: &Arc<TaskScope>,
     first: bool,
-    wanted: &mut Vec<Probe>,
-    seen: &mut HashSet<Probe>,
+    wanted: &mut Wanted,
 ) -> (Sight, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope.clone());
     if matches!(spec.kind, Kind::Control) {
@@ -140,12 +139,12 @@ fn foresee(
     }
     let items = match evaluation.items(task) {
         Ok(Some(items)) => items,
-        Ok(None) => return foresee_item(run, task, spec, scope.clone(), first, wanted, seen),
+        Ok(None) => return foresee_item(run, task, spec, scope.clone(), first, wanted),
         Err(_) => return (Sight::Nothing, None),
     };
     for index in 0..items.len() {
         let scope = item_scope(scope, task, &items, index);
-        if matches!(foresee_item(run, task, spec, scope, first, wanted, seen).0, Sight::Act) {
+        if matches!(foresee_item(run, task, spec, scope, first, wanted).0, Sight::Act) {
             return (Sight::Act, None);
         }
     }
@@ -167,8 +166,7 @@ fn foresee_item(
     spec: &'static ModuleSpec,
     scope: Arc<TaskScope>,
     first: bool,
-    wanted: &mut Vec<Probe>,
-    seen: &mut HashSet<Probe>,
+    wanted: &mut Wanted,
 ) -> (Sight, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope);
     match evaluation.when(task) {
@@ -179,37 +177,32 @@ fn foresee_item(
     let action = match evaluation.action(task, spec) {
         Ok(action) => action,
         Err(Trouble::NotYet(_)) => {
-            add(run, evaluation.guess(task, spec), wanted, seen);
+            add(run, evaluation.guess(task, spec), wanted);
             return (Sight::Nothing, None);
         }
         Err(Trouble::Wrong(_)) => return (Sight::Nothing, None),
     };
     // What hosts share the first of them looks at; here nobody knows yet who does, nor whether that is the first.
     if !first {
-        let fresh = |probe: &Probe| run.cache.fresh.get(probe).cloned();
+        let fresh = |probe: &Probe| run.cache.fresh(probe).cloned();
         match action.shared(&Seen::new(&fresh)) {
             Ok(None) => {}
             Err(Stop::NeedMore(more)) => {
-                add(run, more, wanted, seen);
+                add(run, more, wanted);
                 return (Sight::Nothing, Some(action));
             }
             _ => return (Sight::Nothing, Some(action)),
         }
     }
-    add(run, action.probes(), wanted, seen);
+    add(run, action.probes(), wanted);
     let dry = run.play.shared.mode == Mode::Diff;
     let look = |probe: &Probe| -> Option<Observation> {
-        let found = run
-            .cache
-            .fresh
-            .get(probe)
-            .or_else(|| run.cache.stale.get(probe))?
-            .clone();
+        let found = run.cache.last(probe)?.clone();
         Some(if dry { run.overlay.view(probe, found) } else { found })
     };
     let eyes = Seen::new(&look);
     let decision = action.decide(&eyes);
-    add(run, eyes.used(), wanted, seen);
+    add(run, eyes.take_used(), wanted);
     let sight = match decision {
         Ok(Decision::Keep(report)) if report.skipped.is_none() => {
             let mut value: Map<String, Value> = report.values;
@@ -219,7 +212,7 @@ fn foresee_item(
         }
         Ok(Decision::Change(_)) if !dry => Sight::Act,
         Err(Stop::NeedMore(more)) => {
-            add(run, more, wanted, seen);
+            add(run, more, wanted);
             Sight::Nothing
         }
         _ => Sight::Nothing,
@@ -227,14 +220,12 @@ fn foresee_item(
     (sight, Some(action))
 }
 
-fn add(run: &HostRun, probes: Vec<Probe>, wanted: &mut Vec<Probe>, seen: &mut HashSet<Probe>) {
+fn add(run: &HostRun, probes: Vec<Probe>, wanted: &mut Wanted) {
     for probe in probes {
         // What depends on other hosts is looked at when its turn comes, not before; what is fresh (no ops are sent)
         // need not be looked at again.
-        let known = seen.contains(&probe) || run.cache.fresh.contains_key(&probe);
-        if !known && probe.scope() == Scope::Host {
-            seen.insert(probe.clone());
-            wanted.push(probe);
+        if probe.scope() == Scope::Host && !run.cache.is_fresh(&probe) {
+            wanted.insert(probe);
         }
     }
 }

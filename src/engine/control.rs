@@ -111,7 +111,16 @@ fn debug(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Troubl
     if let Some(node) = arg(task, &["var"]) {
         let (name, value) = match node.as_str() {
             // A name or expression, as Ansible reads it.
-            Some(text) if !node.is_template() => (text.to_owned(), evaluation.expression(node)?),
+            Some(text) if !node.is_template() => {
+                let value = match evaluation.expression(node) {
+                    // A task that only shows something does not fail for what is not there, as Ansible's does not.
+                    Err(Trouble::Wrong(wrong)) if wrong.code == Code::UNDEFINED => {
+                        Value::from("VARIABLE IS NOT DEFINED!")
+                    }
+                    value => value?,
+                };
+                (text.to_owned(), value)
+            }
             _ => {
                 let value = evaluation.resolve(node)?.unwrap_or(Value::Null);
                 (modules::plain(&node.to_value()), value)
@@ -155,12 +164,32 @@ fn set_fact(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Tro
         }
         arguments.insert(name, value);
     }
+    if arguments.is_empty() {
+        return Err(Trouble::Wrong(Box::new(
+            Diagnostic::error(Code::MISSING_ARGUMENT, "`set_fact` needs at least one variable")
+                .at(task.module_span, ""),
+        )));
+    }
+    if let Some(name) = arguments.keys().find(|name| !is_name(name)) {
+        let span = arg(task, &[name]).map_or(task.module_span, |n| n.span);
+        return Err(Trouble::Wrong(Box::new(
+            Diagnostic::error(Code::VALUE, format!("`{name}` is no name of a variable"))
+                .at(span, "the value of that name")
+                .note("names are letters, digits and `_`, and do not begin with a digit"),
+        )));
+    }
     let mut outcome = ItemOutcome::default();
     outcome
         .values
         .insert("ansible_facts".to_owned(), Value::Object(arguments.clone()));
     outcome.set = arguments;
     Ok(outcome)
+}
+
+/// What a template can name.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn meta(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Trouble> {

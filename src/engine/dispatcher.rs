@@ -25,6 +25,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 enum Message {
     Answer {
         host: String,
+        request: Request,
         answer: Result<Response, CallError>,
         connect_ms: Option<u64>,
     },
@@ -187,6 +188,7 @@ impl<'s> Dispatcher<'s> {
                 }
                 Some(Message::Answer {
                     host,
+                    request,
                     answer,
                     connect_ms,
                 }) => {
@@ -217,7 +219,7 @@ impl<'s> Dispatcher<'s> {
                         out: &mut out,
                     };
                     let acts = runs[index].acts;
-                    runs[index].answer(answer, &mut world);
+                    runs[index].answer(request, answer, &mut world);
                     batch.fatal = world.fatal;
                     batch.acts.add(runs[index].acts.less(acts));
                     self.relay(&mut batch, runs, index, out);
@@ -435,6 +437,7 @@ impl<'s> Dispatcher<'s> {
                     if address
                         .send(Message::Answer {
                             host: host.clone(),
+                            request,
                             answer,
                             connect_ms,
                         })

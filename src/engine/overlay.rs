@@ -9,6 +9,7 @@ mod units;
 use self::units::Units;
 use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat, kernel_file};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
@@ -177,22 +178,39 @@ impl Overlay {
             (Probe::Exec { argv, .. }, Observation::Exec(result)) => Observation::Exec(self.units.view(argv, result)),
             (_, seen) => seen,
         };
-        if let Probe::Glob { pattern } = probe
-            && let Observation::List(mut list) = seen
-        {
-            if let Ok(glob) = globset::GlobBuilder::new(pattern).literal_separator(true).build() {
-                let glob = glob.compile_matcher();
-                for (path, file) in &self.files {
+        let seen = match (probe, seen) {
+            (Probe::Glob { pattern }, Observation::List(mut list)) => {
+                for (path, file) in self.matching(pattern) {
                     list.retain(|p| p != path);
-                    if file.is_some() && glob.is_match(path) {
-                        list.push(path.clone());
-                    }
+                    list.extend(file.is_some().then(|| path.clone()));
                 }
                 list.sort();
+                Observation::List(list)
             }
-            return self.doubt(probe, Observation::List(list), 0);
-        }
+            (Probe::ReadGlob { pattern }, Observation::Files(mut seen)) => {
+                for (path, file) in self.matching(pattern) {
+                    let files = Arc::make_mut(&mut seen);
+                    match file {
+                        Some(file) => {
+                            let old = files.remove(path).flatten();
+                            files.insert(path.clone(), file.read(old.as_ref()));
+                        }
+                        None => _ = files.remove(path),
+                    }
+                }
+                Observation::Files(seen)
+            }
+            (_, seen) => seen,
+        };
         self.doubt(probe, seen, 0)
+    }
+
+    /// The files that tasks touched and that match a glob of sh.
+    fn matching(&self, pattern: &str) -> impl Iterator<Item = (&String, &Option<File>)> {
+        let glob = globset::GlobBuilder::new(pattern).literal_separator(true).build();
+        let glob = glob.map(|glob| glob.compile_matcher()).ok();
+        let matches = move |path: &str| glob.as_ref().is_some_and(|glob| glob.is_match(path));
+        self.files.iter().filter(move |(path, _)| matches(path))
     }
 
     /// What commands that would have run, all but the first `since`, leave of an answer.
@@ -231,6 +249,8 @@ fn says_absent(probe: &Probe, seen: &Observation) -> bool {
     }
     match (probe, seen) {
         (Probe::Glob { pattern }, Observation::List(list)) => list.is_empty() && !pattern.starts_with("/proc/"),
+        // One more may appear.
+        (Probe::ReadGlob { .. }, Observation::Files(_)) => true,
         (_, Observation::Stat(None) | Observation::Content(None) | Observation::Text(None)) => {
             !matches!(probe, Probe::Read { path, .. } | Probe::Stat { path, .. } | Probe::Hash { path, .. } if path.starts_with("/proc/") || path.starts_with("/sys/"))
         }

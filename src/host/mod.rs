@@ -13,4 +13,4 @@ mod probe;
 pub use bytes::{Content, Hidden};
 pub use change::{Delta, Facet, Layer, Undo};
 pub use op::{Effect, Exec, Guard, Op, Outcome, Status, kernel_file};
-pub use probe::{ExecResult, FileKind, Observation, Probe, Scope, Stat};
+pub use probe::{ExecResult, FileKind, Files, Observation, Probe, Scope, Stat};

@@ -85,7 +85,7 @@ pub enum Op {
         #[serde(default)]
         mtime: Option<i64>,
     },
-    /// Copies a file on the host, atomically, owner and mode as for a new file.
+    /// Copies the content of a file on the host, atomically: owner and mode stay as they are, or are those of a new file.
     Copy {
         source: String,
         path: String,

@@ -2,6 +2,8 @@
 
 use super::bytes::{Content, Hidden};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A look at a host that changes nothing. Equal probes in a batch are made once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub enum Probe {
     Hash { path: String, algorithm: String },
     /// → [`Observation::List`], the paths that match a shell glob (`*`, `?`, `[..]`), sorted; none is no failure.
     Glob { pattern: String },
+    /// → [`Observation::Files`]: what matches a shell glob, and what is in it.
+    ReadGlob { pattern: String },
     /// → [`Observation::Exec`] of a command that only reads.
     Exec {
         argv: Vec<String>,
@@ -90,6 +94,11 @@ impl Probe {
             pattern: pattern.into(),
         }
     }
+    pub fn read_glob(pattern: impl Into<String>) -> Probe {
+        Probe::ReadGlob {
+            pattern: pattern.into(),
+        }
+    }
     pub fn exec<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Probe {
         Probe::Exec {
             argv: argv.into_iter().map(Into::into).collect(),
@@ -97,8 +106,9 @@ impl Probe {
             timeout_s: Probe::EXEC_LIMIT_S,
         }
     }
-    /// A script of ours that only reads files, with its `$1`, `$2`...: nothing in it can hang, so no limit, and where
-    /// the host's shell can run it itself it costs no process of its own.
+    /// A script of ours that only reads files, with its `$1`, `$2`...: nothing in it can hang, so no limit, and the host's
+    /// shell runs it itself, so it costs no process of its own. Its times are not taken, and what it says on standard error
+    /// comes without its last line breaks.
     pub fn script(text: &str, arguments: &[&str]) -> Probe {
         let zeroth = (!arguments.is_empty()).then_some("sh");
         let argv = ["sh", "-c", text].into_iter().chain(zeroth);
@@ -113,7 +123,7 @@ impl Probe {
     pub fn paths_mut(&mut self) -> Vec<&mut String> {
         match self {
             Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => vec![path],
-            Probe::Glob { pattern } => vec![pattern],
+            Probe::Glob { pattern } | Probe::ReadGlob { pattern } => vec![pattern],
             Probe::Exec { .. } | Probe::Facts | Probe::Tcp { .. } => Vec::new(),
         }
     }
@@ -174,6 +184,9 @@ pub struct Stat {
     pub target: Option<String>,
 }
 
+/// Path → content.
+pub type Files = BTreeMap<String, Option<Content>>;
+
 /// What came back for a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -184,6 +197,8 @@ pub enum Observation {
     Content(Option<Content>),
     Text(Option<String>),
     List(Vec<String>),
+    /// `None`: no regular file, not to be read, or more than [`Probe::READ_MAX`] bytes.
+    Files(Arc<Files>),
     Exec(ExecResult),
     Facts(serde_json::Value),
     /// The look itself failed (no permission, time limit, not a directory...): an answer, not an error of the run.

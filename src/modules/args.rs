@@ -1,9 +1,10 @@
 //! Arguments: the check while linting (with spans) and the coercion when values are known.
 
-use super::{ArgKind, ArgSpec, ModuleSpec};
+use super::{ArgKind, ArgSpec, Kind, ModuleSpec, Prepare};
 use crate::diagnostic::{Code, Diagnostic, Span, similar_name};
-use crate::language::{Entry, Node};
+use crate::language::{Entry, Mapping, Node};
 use serde_json::{Map, Value};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// A wrong argument, found when its value was known. The engine adds the place.
@@ -277,6 +278,7 @@ pub fn check_node(spec: &ModuleSpec, task: &Node, args: &Node, out: &mut Vec<Dia
     let Some(mapping) = args.as_map() else {
         return;
     };
+    let before = out.len();
     let mut given: Vec<(&str, Span)> = Vec::new();
     // What an unknown argument was probably meant to be: not to be missed a second time.
     let mut meant: Vec<&str> = Vec::new();
@@ -312,6 +314,72 @@ pub fn check_node(spec: &ModuleSpec, task: &Node, args: &Node, out: &mut Vec<Dia
                 .note(format!("`{}`: {}", arg.name, arg.doc)),
             );
         }
+    }
+    if out.len() == before && !args.contains_template() {
+        out.extend(refused(spec, task, mapping));
+    }
+}
+
+/// What the module itself says against arguments that are all literal: nobody has to be connected to know it.
+fn refused(spec: &ModuleSpec, task: &Node, given: &Mapping) -> Option<Diagnostic> {
+    let Kind::Host(prepare) = spec.kind else { return None };
+    let values = given.entries.iter().map(|e| (e.key.clone(), e.value.to_value()));
+    let args = coerce(spec, &values.collect()).ok()?;
+    let nobody = Nobody::default();
+    let error = prepare(&args, &nobody).err()?;
+    if nobody.asked.get() || error.diagnostic.is_some() || error.unknown.is_some() {
+        return None;
+    }
+    let blamed = error.arg.as_deref().and_then(|name| {
+        let mut entries = given.entries.iter();
+        entries.find(|e| find(spec, &e.key).map_or(e.key == name, |arg| arg.name == name))
+    });
+    let mut diagnostic = Diagnostic::error(Code::VALUE, error.message);
+    diagnostic = match blamed {
+        Some(entry) => diagnostic.at(entry.value.span, "").context(task.span, "in this task"),
+        None => diagnostic.at(task.span, ""),
+    };
+    Some(match error.help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    })
+}
+
+/// A controller that knows nothing, and remembers that it was asked: what was said after that does not count.
+#[derive(Default)]
+struct Nobody {
+    asked: Cell<bool>,
+}
+
+impl Nobody {
+    fn ask<T>(&self) -> Result<T, ArgError> {
+        self.asked.set(true);
+        Err(ArgError::task("nobody to ask"))
+    }
+}
+
+impl Prepare for Nobody {
+    fn file(&self, _: &str) -> Result<(String, Vec<u8>), ArgError> {
+        self.ask()
+    }
+    fn tree(&self, _: &str) -> Result<(String, Vec<String>), ArgError> {
+        self.ask()
+    }
+    fn template(&self, _: &str, _: &crate::template::FileOptions, _: &str) -> Result<Vec<u8>, ArgError> {
+        self.ask()
+    }
+    /// Only names of backups come of it.
+    fn now(&self) -> &str {
+        "2000-01-01T00:00:00Z"
+    }
+    fn check_mode(&self) -> bool {
+        false
+    }
+    fn environment(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+    fn variable(&self, _: &str) -> Result<Option<Value>, ArgError> {
+        self.ask()
     }
 }
 

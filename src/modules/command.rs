@@ -410,6 +410,9 @@ impl Action for Run {
             (Status::Failed(text), 0) => text.clone(),
             (_, 0) => return Ok(report.msg("")),
             (Status::Failed(_), 124) => "the command took longer than its time limit".to_owned(),
+            (_, 127) if let Some(program) = self.missing(&result.stderr) => {
+                format!("there is no command `{program}` on the host")
+            }
             _ => "non-zero return code".to_owned(),
         };
         Err(Failure {
@@ -417,6 +420,21 @@ impl Action for Run {
             msg,
             ..Failure::default()
         })
+    }
+}
+
+impl Run {
+    /// The program, where the shell that was to become it says that it is not there.
+    fn missing(&self, stderr: &Content) -> Option<&str> {
+        let program = self.cmd.as_array()?.first()?.as_str()?;
+        let text = stderr.text();
+        let said = text.trim_end();
+        let end = [
+            format!("{program}: not found"),
+            format!("{program}: No such file or directory"),
+        ];
+        let ours = said.lines().count() == 1 && end.iter().any(|end| said.ends_with(end));
+        ours.then_some(program)
     }
 }
 

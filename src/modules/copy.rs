@@ -7,7 +7,7 @@ use super::template::{BACKUP, FOLLOW, FORCE, RETURNS, VALIDATE, ahead};
 use super::{
     Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
 };
-use crate::host::{Content, Delta, Facet, FileKind, Guard, Observation, Op, Probe, Stat};
+use crate::host::{Content, Delta, Effect, Facet, FileKind, Guard, Observation, Op, Probe, Stat};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -328,7 +328,6 @@ impl Action for OnHost {
             ))));
         }
         let mut file = self.file.clone();
-        let own_mode = file.writing.attributes.mode.clone();
         if self.preserve {
             file.writing.attributes.mode = Some(Mode::Octal(source.mode));
         }
@@ -343,13 +342,7 @@ impl Action for OnHost {
         };
         self.verify(&content.sha1())?;
         file.content = content;
-        let step = file.decide(seen)?;
-        // Content that is copied brings its mode along; content that is right already keeps the mode it has.
-        if own_mode.is_none() && !self.preserve && step.ops.iter().any(|op| matches!(op, Op::Write { .. })) {
-            file.writing.attributes.mode = Some(Mode::Octal(source.mode));
-            return Ok(self.named(file.decide(seen)?).into_decision());
-        }
-        Ok(self.named(step).into_decision())
+        Ok(self.named(file.decide(seen)?).into_decision())
     }
 }
 
@@ -405,10 +398,7 @@ impl OnHost {
         if !file.force
             && let Some(old) = &old
         {
-            let report = describe(
-                Report::new().with("dest", path.as_str()).msg("file already exists"),
-                old,
-            );
+            let report = describe(Report::new().with("dest", path.as_str()), old);
             return Ok(Decision::Keep(report));
         }
         let wanted = text(hash(&self.src, "sha256"))?;
@@ -442,11 +432,11 @@ impl OnHost {
             step.report
                 .values
                 .insert("backup_file".to_owned(), Value::from(backup.clone()));
-            step.ops.push(Op::Copy {
-                source: path.clone(),
-                path: backup,
-                guard: None,
-            });
+            // Who may not read the file may not read its backup.
+            step.ops.push(Op::exec(
+                ["cp", "-p", "--", &path, &backup],
+                Effect::Mentions(vec![backup.clone()]),
+            ));
         }
         step.ops.push(Op::Copy {
             source: self.src.clone(),
@@ -454,21 +444,21 @@ impl OnHost {
             guard: Some(current.clone().map_or(Guard::Absent, Guard::Sha256)),
         });
         step.no_undo = Some(format!("`{path}` was too large to keep what was in it"));
-        // Content that is copied brings its mode along.
-        let mut attributes = file.writing.attributes.clone();
-        attributes.mode = attributes.mode.or(Some(Mode::Octal(source.mode)));
-        let fresh = Stat {
-            mode: 0o644,
-            owner: String::new(),
-            group: String::new(),
-            uid: u32::MAX,
-            gid: u32::MAX,
-            ..source.clone()
-        };
-        step.ops.extend(attributes.difference(&path, &fresh).ops);
+        let attributes = &file.writing.attributes;
         match &old {
-            Some(old) => step.deltas.extend(attributes.difference(&path, old).deltas),
-            None => step.deltas.extend(attributes.deltas_new(&path, false)),
+            Some(old) => step.attributes(attributes.difference(&path, old)),
+            None => {
+                let fresh = Stat {
+                    mode: 0o644,
+                    owner: String::new(),
+                    group: String::new(),
+                    uid: u32::MAX,
+                    gid: u32::MAX,
+                    ..source.clone()
+                };
+                step.ops.extend(attributes.difference(&path, &fresh).ops);
+                step.deltas.extend(attributes.deltas_new(&path, false));
+            }
         }
         Ok(self.named(step).into_decision())
     }

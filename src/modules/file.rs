@@ -326,9 +326,13 @@ impl File {
 
     fn file(&self, stat: Option<Stat>, seen: &Seen<'_>) -> Result<Decision, Stop> {
         let Some(stat) = stat else {
-            return Err(Stop::Fail(Failure::new(format!("`{}` does not exist", self.path)).help(
+            let mut failure = Failure::new(format!("`{}` does not exist", self.path)).help(
                 "`state: file` only changes what is there; `state: touch` makes an empty file, `copy` one with content",
-            )));
+            );
+            // A way to ask whether something is there, with `failed_when`.
+            let report = Report::new().with("path", self.path.as_str()).with("state", "absent");
+            failure.values = report.values;
+            return Err(Stop::Fail(failure));
         };
         match self.followed(stat, seen)? {
             Some(stat) if !matches!(stat.kind, FileKind::Directory | FileKind::Link) => {

@@ -349,7 +349,7 @@ impl Attributes {
             None => self.mode_new(report.values.get("state").is_some_and(|s| s == "directory")),
         };
         if let Some(mode) = mode {
-            report = report.with("mode", format!("{mode:04o}"));
+            report = report.with("mode", returned(mode));
         }
         report
     }
@@ -467,6 +467,11 @@ pub fn state(stat: &Stat) -> &'static str {
     }
 }
 
+/// A mode as these modules of Ansible return it: `0644`, `02775` (`stat` says `2775`).
+fn returned(mode: u32) -> String {
+    format!("0{mode:03o}")
+}
+
 /// Adds `uid gid owner group mode size state`.
 #[must_use]
 pub fn describe(report: Report, stat: &Stat) -> Report {
@@ -475,7 +480,7 @@ pub fn describe(report: Report, stat: &Stat) -> Report {
         .with("gid", stat.gid)
         .with("owner", shown(&stat.owner, stat.uid))
         .with("group", shown(&stat.group, stat.gid))
-        .with("mode", format!("{:04o}", stat.mode))
+        .with("mode", returned(stat.mode))
         .with("size", stat.size)
         .with("state", state(stat))
 }

@@ -350,9 +350,8 @@ impl FileContent {
             Found::Some { stat, target } => (stat, target.map(|t| *t)),
         };
         if !self.force {
-            let report = Report::new().msg("file already exists");
             return Ok(Step {
-                report: describe(report, &stat),
+                report: describe(Report::new(), &stat),
                 ..Step::default()
             });
         }

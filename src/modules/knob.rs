@@ -3,8 +3,9 @@
 
 use super::args::plain;
 use super::{ArgError, Args, Change, Decision, Report, Seen, Stop};
-use crate::host::{Content, Delta, Effect, Guard, Observation, Op, Probe, Undo};
+use crate::host::{Content, Delta, Effect, Files, Guard, Observation, Op, Probe, Undo};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The header of files that are rmqplay's own.
 pub const HEADER: &str = "# Written by rmqplay, which changes only lines it has set itself.\n";
@@ -141,6 +142,17 @@ pub fn aside(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
         Observation::Exec(result) => result.stdout.text().into_owned(),
         _ => String::new(),
     })
+}
+
+/// As [`aside`]: the files that each of several globs found.
+pub fn files(seen: &Seen<'_>, probes: impl Iterator<Item = Probe>) -> Result<Vec<Arc<Files>>, Stop> {
+    let mut all = Vec::new();
+    for probe in probes {
+        if let Observation::Files(files) = seen.raw(&probe)? {
+            all.push(files);
+        }
+    }
+    Ok(all)
 }
 
 /// One blank between words, none around: `4096\t131072` is `4096 131072` to the kernel.

@@ -8,8 +8,9 @@ use self::service::{DIRECTIVES, DROP_IN, NR_OPEN, Service};
 use super::knob::{self, Edits};
 use super::unit;
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
-use crate::host::{Layer, Op, Probe};
+use crate::host::{Files, Layer, Op, Probe};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 const DEFAULT_DEST: &str = "/etc/security/limits.conf";
 
@@ -235,12 +236,10 @@ fn entry(at: usize, text: &str) -> Option<Entry<'_>> {
     words.next().is_none().then_some(entry)
 }
 
-/// All lines that PAM reads, in its order: limits.conf, then `limits.d` by name (pam_limits(8)).
-const PAM_FILES: &str =
-    "exec grep -HsnE '^[[:space:]]*[^#[:space:]]' /etc/security/limits.conf /etc/security/limits.d/*.conf /dev/null";
-
-fn pam_probe() -> Probe {
-    Probe::script(PAM_FILES, &[])
+/// All files that PAM reads, in its order: limits.conf, then `limits.d` by name (pam_limits(8)).
+fn pam_probes() -> impl Iterator<Item = Probe> {
+    let patterns = [DEFAULT_DEST, "/etc/security/limits.d/*.conf"];
+    patterns.into_iter().map(Probe::read_glob)
 }
 
 impl Session {
@@ -249,38 +248,38 @@ impl Session {
     }
 
     /// The file and value that count at login: the last line of all, ours as it is in `text`.
-    fn winner(&self, listing: &str, text: &str) -> Option<(String, String)> {
-        let ours = text
-            .lines()
-            .enumerate()
-            .map(|(n, line)| (self.dest.clone(), n + 1, line));
-        let others = listing.lines().filter_map(|row| {
-            let (file, rest) = row.split_once(':')?;
-            let (number, line) = rest.split_once(':')?;
-            (file != self.dest).then_some((file.to_owned(), number.parse().ok()?, line))
-        });
-        let mut all: Vec<(String, usize, &str)> = others.chain(ours).collect();
+    fn winner(&self, files: &[Arc<Files>], text: &str) -> Option<(String, String)> {
+        let others = files
+            .iter()
+            .flat_map(|files| files.iter())
+            .filter(|(path, _)| **path != self.dest);
+        let others = others.filter_map(|(path, content)| Some((path, content.as_ref()?.text())));
+        let mut all: Vec<_> = others.chain([(&self.dest, text.into())]).collect();
         // limits.conf sorts first, `limits.d/...` after it, as PAM reads them.
-        all.sort_by(|a, b| (a.0 != DEFAULT_DEST, &a.0, a.1).cmp(&(b.0 != DEFAULT_DEST, &b.0, b.1)));
-        all.iter().rev().find_map(|(file, number, line)| {
-            let entry = entry(*number, line)?;
-            let kind = entry.kind == self.kind || entry.kind == "-" || self.kind == "-";
-            (kind && entry.domain == self.domain && entry.item == self.item)
-                .then(|| (format!("{file}:{number}"), entry.value.to_owned()))
+        all.sort_by_key(|(path, _)| (*path != DEFAULT_DEST, *path));
+        all.iter().rev().find_map(|(path, text)| {
+            let entries = text.lines().enumerate().filter_map(|(n, line)| entry(n, line));
+            let last = entries.filter(|entry| self.counts(entry)).last()?;
+            Some((format!("{path}:{}", last.at + 1), last.value.to_owned()))
         })
+    }
+
+    fn counts(&self, entry: &Entry<'_>) -> bool {
+        let kind = entry.kind == self.kind || entry.kind == "-" || self.kind == "-";
+        kind && entry.domain == self.domain && entry.item == self.item
     }
 }
 
 impl Action for Session {
     fn probes(&self) -> Vec<Probe> {
-        vec![Probe::read(&self.dest), pam_probe()]
+        [Probe::read(&self.dest)].into_iter().chain(pam_probes()).collect()
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         seen.want(&self.probes())?;
         let content = seen.read(&self.dest)?;
         let before = content.as_ref().map(|c| c.text().into_owned()).unwrap_or_default();
-        let listing = knob::aside(seen, &pam_probe())?;
+        let files = knob::files(seen, pam_probes())?;
         let mine: Vec<Entry<'_>> = before
             .lines()
             .enumerate()
@@ -346,7 +345,7 @@ impl Action for Session {
                 format!("{before}{gap}{line}\n")
             }
         };
-        if let Some((place, value)) = self.winner(&listing, &after)
+        if let Some((place, value)) = self.winner(&files, &after)
             && order(&self.item, &value) != order(&self.item, &target)
         {
             report = report.warn(format!("{place} wins at login: {value}, not {target}"));
@@ -356,7 +355,7 @@ impl Action for Session {
                 "limits of PAM count for login sessions only; they never reach the service (`service: rabbitmq-server` does)",
             );
         }
-        let now = self.winner(&listing, &before);
+        let now = self.winner(&files, &before);
         report.layers.push(Layer {
             knob: format!("{} {} of sessions of {}", self.kind, self.item, self.domain)
                 .trim_start_matches("- ")
@@ -418,6 +417,9 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
             unit::process(service),
             Probe::read(NR_OPEN),
         ],
-        None => vec![Probe::read(text(["dest", "dest"]).unwrap_or(DEFAULT_DEST)), pam_probe()],
+        None => {
+            let dest = text(["dest", "dest"]).unwrap_or(DEFAULT_DEST);
+            [Probe::read(dest)].into_iter().chain(pam_probes()).collect()
+        }
     }
 }

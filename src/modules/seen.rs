@@ -35,12 +35,9 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// Every probe asked for so far, in order, once each.
-    pub fn used(&self) -> Vec<Probe> {
-        self.used
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+    /// Every probe asked for since the last call of this, in order, once each.
+    pub fn take_used(&self) -> Vec<Probe> {
+        std::mem::take(&mut self.used.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// The observation as it is, [`Observation::Failed`] and [`Observation::Unknown`] included.

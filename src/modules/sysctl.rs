@@ -2,7 +2,7 @@
 
 mod boot;
 
-use self::boot::{Boot, DIRS, assignment, boot_probe, key_path, lines, with, without};
+use self::boot::{Boot, DIRS, assignment, boot_probes, key_path, lines, with, without};
 use super::args::plain;
 use super::knob::{self, Edits, quoted, squeeze};
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop, args};
@@ -291,7 +291,8 @@ impl Sysctl {
 
 impl Action for Sysctl {
     fn probes(&self) -> Vec<Probe> {
-        let mut probes = vec![Probe::read(&self.file), boot_probe()];
+        let mut probes = vec![Probe::read(&self.file)];
+        probes.extend(boot_probes());
         probes.extend(self.link_probe());
         for setting in &self.settings {
             let live = live_path(&setting.path);
@@ -307,7 +308,7 @@ impl Action for Sysctl {
         let content = seen.read(&self.file)?;
         let before = content.as_ref().map(|c| c.text().into_owned());
         let mut text = before.clone().unwrap_or_default();
-        let listing = knob::aside(seen, &boot_probe())?;
+        let files = knob::files(seen, boot_probes())?;
         // The name under which boot reads our file.
         let boot_name = match self.link_probe() {
             None => Some(self.file.clone()),
@@ -328,7 +329,7 @@ impl Action for Sysctl {
         let (mut missing, mut fixed) = (Vec::new(), Vec::new());
         for setting in &self.settings {
             let live = seen.read_line(&live_path(&setting.path))?.map(|v| squeeze(&v));
-            let boot_now = Boot::new(&listing, boot_name.as_deref(), before.as_deref());
+            let boot_now = Boot::new(&files, boot_name.as_deref(), before.as_deref());
             let Some(wanted) = &setting.value else {
                 text = without(&text, &setting.path);
                 continue;
@@ -377,7 +378,7 @@ impl Action for Sysctl {
                 _ => {}
             }
             // Who wins once the file is as it shall be.
-            let after = Boot::new(&listing, boot_name.as_deref(), Some(&text)).winner(&setting.path);
+            let after = Boot::new(&files, boot_name.as_deref(), Some(&text)).winner(&setting.path);
             if let Some(winner) = &after
                 && Some(winner.file.as_str()) != boot_name.as_deref()
                 && !satisfies(&winner.value, &target, self.only_raise)
@@ -502,7 +503,8 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
         _ => Vec::new(),
     };
     let file = args.get("sysctl_file").and_then(Value::as_str).unwrap_or(DEFAULT_FILE);
-    let mut probes = vec![Probe::read(file), boot_probe()];
+    let mut probes = vec![Probe::read(file)];
+    probes.extend(boot_probes());
     for name in &names {
         let live = live_path(&key_path(name));
         probes.extend([Probe::stat(&live), Probe::read(live)]);

@@ -5,6 +5,7 @@ use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure,
 use super::{Seen, Stop};
 use crate::host::{Effect, Exec, Observation, Op, Outcome, Probe, Status, Undo};
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 
 pub static SPEC: ModuleSpec = ModuleSpec {
     name: "wait_for",
@@ -15,7 +16,7 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   Unlike Ansible's: a first look may be enough, then nothing is run; in a dry run that first look is all \
                   there is, and what is not so yet cannot be known; the host connects with bash or nc; `search_regex` is \
                   matched line by line while waiting, and look-around, back references and newlines in it are not supported \
-                  yet. Not supported yet: `state: drained` with its arguments.",
+                  yet; `drained` takes addresses, no names.",
     args: &[
         ArgSpec::new("host", ArgKind::Str, "Where the port is, seen from the host.").default("127.0.0.1"),
         ArgSpec::new("port", ArgKind::Int, "The TCP port."),
@@ -25,9 +26,13 @@ pub static SPEC: ModuleSpec = ModuleSpec {
             ArgKind::Str,
             "What the file, or what the port says first, must hold (Python's syntax).",
         ),
-        ArgSpec::new("state", ArgKind::Str, "`started` or `present`, `stopped` or `absent`.")
-            .choices(&["absent", "drained", "present", "started", "stopped"])
-            .default("started"),
+        ArgSpec::new(
+            "state",
+            ArgKind::Str,
+            "`started` or `present`, `stopped` or `absent`; `drained`: nobody is connected to the port.",
+        )
+        .choices(&["absent", "drained", "present", "started", "stopped"])
+        .default("started"),
         ArgSpec::new("timeout", ArgKind::Int, "Seconds to wait at most.").default("300"),
         ArgSpec::new("delay", ArgKind::Int, "Seconds before the first look.").default("0"),
         ArgSpec::new("sleep", ArgKind::Int, "Seconds between looks.").default("1"),
@@ -36,9 +41,14 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         ArgSpec::new(
             "active_connection_states",
             ArgKind::List,
-            "For `drained` (not supported yet).",
+            "For `drained`: states in which a connection counts.",
+        )
+        .default("ESTABLISHED,FIN_WAIT1,FIN_WAIT2,SYN_RECV,SYN_SENT,TIME_WAIT"),
+        ArgSpec::new(
+            "exclude_hosts",
+            ArgKind::List,
+            "For `drained`: addresses whose connections do not count.",
         ),
-        ArgSpec::new("exclude_hosts", ArgKind::List, "For `drained` (not supported yet)."),
     ],
     free_form: None,
     open: false,
@@ -70,8 +80,19 @@ enum Target {
         port: u16,
     },
     Path(String),
+    /// Connections to a port, by what `/proc/net/tcp` says of them.
+    Connections(Connections),
     /// Only time.
     Nothing,
+}
+
+#[derive(Debug)]
+struct Connections {
+    host: String,
+    port: u16,
+    /// Extended regular expressions of lines: those that count, and those among them that do not.
+    active: String,
+    excluded: String,
 }
 
 struct Search {
@@ -132,15 +153,94 @@ const SAYS: &str = r#"check() {
 }
 "#;
 
+/// Fails while a line of the kernel's tables is one that counts.
+const DRAINED: &str = r#"drained() { ! cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep -v -E -e "$2" | grep -q -E -e "$1"; }
+"#;
+
+/// Numbers of the states in `/proc/net/tcp` (the kernel's `include/net/tcp_states.h`).
+const STATES: [(&str, &str); 11] = [
+    ("ESTABLISHED", "01"),
+    ("SYN_SENT", "02"),
+    ("SYN_RECV", "03"),
+    ("FIN_WAIT1", "04"),
+    ("FIN_WAIT2", "05"),
+    ("TIME_WAIT", "06"),
+    ("CLOSE", "07"),
+    ("CLOSE_WAIT", "08"),
+    ("LAST_ACK", "09"),
+    ("LISTEN", "0A"),
+    ("CLOSING", "0B"),
+];
+
+fn connections(host: &str, port: u16, args: &Args) -> Result<Connections, ArgError> {
+    let address = |argument: &str, text: &str| {
+        let text = if text == "localhost" { "127.0.0.1" } else { text };
+        text.parse().map_err(|_| {
+            ArgError::new(
+                argument,
+                format!("not supported yet: the name `{text}` with `state: drained`"),
+            )
+            .help("write an address")
+        })
+    };
+    let mut states = Vec::new();
+    for name in args.list("active_connection_states") {
+        let number = STATES
+            .iter()
+            .find(|(state, _)| *state == name)
+            .map(|(_, number)| *number);
+        states.push(number.ok_or_else(|| {
+            let names = STATES.map(|(state, _)| format!("`{state}`")).join(", ");
+            ArgError::new(
+                "active_connection_states",
+                format!("`{name}` is no state of a TCP connection"),
+            )
+            .help(format!("states are {names}"))
+        })?);
+    }
+    let local = in_proc(address("host", host)?);
+    let mut excluded = Vec::new();
+    for name in args.list("exclude_hosts") {
+        excluded.push(in_proc(address("exclude_hosts", &name)?));
+    }
+    Ok(Connections {
+        host: host.to_owned(),
+        port,
+        active: format!(
+            "^ *[0-9]+: ({local}):{port:04X} [0-9A-F]+:[0-9A-F]+ ({}) ",
+            states.join("|")
+        ),
+        // No line is empty.
+        excluded: match excluded.is_empty() {
+            true => "^$".to_owned(),
+            false => format!("^ *[0-9]+: [0-9A-F]+:[0-9A-F]+ ({}):", excluded.join("|")),
+        },
+    })
+}
+
+/// An address as `/proc/net/tcp` and `tcp6` write it, words with the lowest byte first; a socket for both families has
+/// IPv4's in IPv6's.
+fn in_proc(address: IpAddr) -> String {
+    let words = |bytes: &[u8]| -> String {
+        let words = bytes.chunks(4);
+        words
+            .flat_map(|word| word.iter().rev().map(|byte| format!("{byte:02X}")))
+            .collect()
+    };
+    match address {
+        IpAddr::V4(any) if any.is_unspecified() => "(0000000000000000FFFF0000)?[0-9A-F]{8}".to_owned(),
+        IpAddr::V4(v4) => format!("(0000000000000000FFFF0000)?{}", words(&v4.octets())),
+        IpAddr::V6(any) if any.is_unspecified() => "[0-9A-F]{32}".to_owned(),
+        IpAddr::V6(v6) => words(&v6.octets()),
+    }
+}
+
 fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let state = args.need("state")?;
     for name in ["active_connection_states", "exclude_hosts"] {
-        if args.given(name) {
-            return Err(ArgError::new(name, format!("not supported yet: `{name}`")));
+        if args.given(name) && state != "drained" {
+            return Err(ArgError::new(name, format!("`{name}` is for `state: drained`")));
         }
-    }
-    if state == "drained" {
-        return Err(ArgError::new("state", "not supported yet: `state: drained`"));
     }
     let target = match (args.int("port"), args.str("path")) {
         (Some(_), Some(_)) => return Err(ArgError::new("path", "`port` and `path` exclude each other")),
@@ -151,9 +251,18 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
         (None, Some(path)) => Target::Path(path.to_owned()),
         (None, None) => Target::Nothing,
     };
-    if matches!(target, Target::Path(_)) && state == "stopped" {
-        return Err(ArgError::new("state", "`stopped` is for a port").help("for a file write `absent`"));
+    if !matches!(target, Target::Port { .. }) && matches!(state, "stopped" | "drained") {
+        let wrong = ArgError::new("state", format!("`{state}` is for a port"));
+        return Err(if state == "stopped" {
+            wrong.help("for a file write `absent`")
+        } else {
+            wrong
+        });
     }
+    let target = match target {
+        Target::Port { host, port } if state == "drained" => Target::Connections(connections(&host, port, args)?),
+        target => target,
+    };
     let there = matches!(state, "started" | "present");
     let search = match args.str("search_regex") {
         Some(text) if there => Some(Search {
@@ -204,6 +313,10 @@ impl WaitFor {
             }),
             (Target::Path(path), None) => Some(Probe::stat_follow(path)),
             (Target::Path(path), Some(_)) => Some(Probe::read(path)),
+            (Target::Connections(of), _) => {
+                let script = format!("{DRAINED}drained \"$1\" \"$2\"");
+                Some(Probe::script(&script, &[&of.active, &of.excluded]))
+            }
             (Target::Port { .. }, Some(_)) | (Target::Nothing, _) => None,
         }
     }
@@ -212,6 +325,7 @@ impl WaitFor {
         let (port, path) = match &self.target {
             Target::Port { port, .. } => (Value::from(*port), Value::Null),
             Target::Path(path) => (Value::Null, Value::from(path.as_str())),
+            Target::Connections(of) => (Value::from(of.port), Value::Null),
             Target::Nothing => (Value::Null, Value::Null),
         };
         Report::new()
@@ -251,6 +365,7 @@ impl WaitFor {
         let what = match &self.target {
             Target::Port { host, port } => format!("`{host}:{port}`"),
             Target::Path(path) => format!("`{path}`"),
+            Target::Connections(of) => return format!("the connections to `{}:{}` to end", of.host, of.port),
             Target::Nothing => return "the time to pass".to_owned(),
         };
         match (&self.search, self.there, &self.target) {
@@ -266,6 +381,7 @@ impl WaitFor {
         let (host, port, path) = match &self.target {
             Target::Port { host, port } => (host.clone(), port.to_string(), String::new()),
             Target::Path(path) => (String::new(), String::new(), path.clone()),
+            Target::Connections(_) => Default::default(),
             Target::Nothing => {
                 return Op::Exec(Exec {
                     argv: vec!["sleep".to_owned(), (self.delay + self.timeout).to_string()],
@@ -276,6 +392,7 @@ impl WaitFor {
             }
         };
         let check = match (&self.target, &self.search, self.there) {
+            (Target::Connections(_), ..) => format!("{DRAINED}check() {{ drained \"$regex\" \"$flags\"; }}\n"),
             (Target::Port { .. }, Some(_), _) => SAYS.to_owned(),
             (Target::Port { .. }, None, true) => format!("{CONNECTS}check() {{ connects; }}\n"),
             (Target::Port { .. }, None, false) => format!("{CONNECTS}check() {{ ! connects; }}\n"),
@@ -283,10 +400,11 @@ impl WaitFor {
             (_, None, true) => "check() { [ -e \"$path\" ]; }\n".to_owned(),
             (_, None, false) => "check() { [ ! -e \"$path\" ]; }\n".to_owned(),
         };
-        let (flags, regex) = self
-            .search
-            .as_ref()
-            .map_or(("", String::new()), |s| (s.grep.0, s.grep.1.clone()));
+        let (flags, regex) = match (&self.target, &self.search) {
+            (Target::Connections(of), _) => (of.excluded.as_str(), of.active.clone()),
+            (_, Some(search)) => (search.grep.0, search.grep.1.clone()),
+            (_, None) => ("", String::new()),
+        };
         let seconds = [self.delay, self.timeout, self.sleep, self.connect_timeout].map(|n| n.to_string());
         let head = [
             "sh".to_owned(),
@@ -315,6 +433,7 @@ impl Action for WaitFor {
                 Observation::Unknown(why) => return Err(Stop::CannotKnow(why)),
                 Observation::Text(found) => (found.is_some() == self.there).then(|| self.report(0)),
                 Observation::Stat(found) => (found.is_some() == self.there).then(|| self.report(0)),
+                Observation::Exec(result) => result.ok().then(|| self.report(0)),
                 Observation::Content(Some(content)) => self.matched(self.report(0), content.as_bytes()),
                 _ => None,
             };

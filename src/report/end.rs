@@ -251,11 +251,14 @@ impl End {
                 count(usize::try_from(n).unwrap_or(usize::MAX), "Erlang VM start")
             ),
         };
+        let counted = match counts_text(&counts, mode) {
+            text if text.is_empty() => text,
+            text => format!(": {text}"),
+        };
         format!(
-            "recap: {}, {}: {}; {}, {vms}{} (run {})\n",
+            "recap: {}, {}{counted}; {}, {vms}{} (run {})\n",
             count(self.hosts.len(), "host"),
             count(self.tasks, "task"),
-            counts_text(&counts, mode),
             count(usize::try_from(trips).unwrap_or(usize::MAX), "round trip"),
             duration(elapsed_ms),
             self.run

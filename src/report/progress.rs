@@ -6,9 +6,12 @@ use crate::engine::event::{Event, Section};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 /// Frames a second at most.
 const HZ: u8 = 10;
+/// The clock goes on while nothing else happens.
+const TICK: Duration = Duration::from_millis(500);
 
 pub struct Progress {
     bar: ProgressBar,
@@ -26,6 +29,9 @@ impl Progress {
         let bar = ProgressBar::with_draw_target(None, target);
         if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} {elapsed}  {wide_msg}") {
             bar.set_style(style);
+        }
+        if visible {
+            bar.enable_steady_tick(TICK);
         }
         Progress {
             bar,
@@ -62,6 +68,9 @@ impl Steps {
         };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed}  {wide_msg}") {
             bar.set_style(style);
+        }
+        if visible {
+            bar.enable_steady_tick(TICK);
         }
         Steps { bar }
     }

@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 pub struct Tally {
     /// Some play found a host.
     pub matched: bool,
+    /// Some task was there to run, beside the gathering of facts.
+    pub ran: bool,
     pub changed: u64,
     /// Dry run: what cannot be known yet.
     pub unknown: u64,
@@ -48,8 +50,11 @@ impl Reporter for Tally {
     fn event(&mut self, event: &Event) {
         match event {
             Event::PlayStarted { play } => self.matched |= !play.hosts.is_empty(),
-            Event::TaskStarted { task } if matches!(task.section, Section::PreCheck | Section::PostCheck) => {
-                self.checks.insert(task.id);
+            Event::TaskStarted { task } => {
+                self.ran |= task.section != Section::Facts;
+                if matches!(task.section, Section::PreCheck | Section::PostCheck) {
+                    self.checks.insert(task.id);
+                }
             }
             Event::HostResult { task, result, .. } => match result.status {
                 TaskStatus::Changed if !self.checks.contains(task) => self.changed += 1,

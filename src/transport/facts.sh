@@ -30,7 +30,7 @@ facts() {
   say enough
 }
 
-# parts PATH...: the names of those that can be read, then their bytes.
+# parts PATH...: the bytes of those that can be read, each after its path.
 parts() {
   left=$#
   while [ "$left" -gt 0 ]; do
@@ -39,13 +39,8 @@ parts() {
     shift
     left=$((left - 1))
   done
-  say facts $#
-  for path; do word "$path"; done
-  for path; do
-    set -- "$@" "$path" "$T.m"
-    shift
-  done
-  head -q -c 8388608 -- "$@" 2>/dev/null </dev/null
+  say facts
+  headed 8388608 "$@"
 }
 
 # part NAME COMMAND...

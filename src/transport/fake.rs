@@ -133,6 +133,21 @@ impl FakeHost {
         path
     }
 
+    /// The files that match a glob of sh, in order.
+    fn matching(&self, pattern: &str) -> Result<impl Iterator<Item = (&String, &Node)>, glob::PatternError> {
+        let wanted = glob::Pattern::new(pattern)?;
+        let as_sh = glob::MatchOptions {
+            require_literal_separator: true,
+            ..glob::MatchOptions::new()
+        };
+        let literal = pattern.split(['*', '?', '[']).next().unwrap_or_default().to_owned();
+        let below = self
+            .files
+            .range(literal.clone()..)
+            .take_while(move |(path, _)| path.starts_with(&literal));
+        Ok(below.filter(move |(path, _)| wanted.matches_with(path, as_sh)))
+    }
+
     pub fn look(&mut self, probe: &Probe, program: &dyn Program) -> Observation {
         match probe {
             Probe::Stat { path, follow } => {
@@ -171,14 +186,15 @@ impl FakeHost {
                 },
                 _ => Observation::Text(None),
             },
-            Probe::Glob { pattern } => match glob::Pattern::new(pattern) {
-                Ok(wanted) => {
-                    let as_sh = glob::MatchOptions {
-                        require_literal_separator: true,
-                        ..glob::MatchOptions::new()
-                    };
-                    let paths = self.files.keys().filter(|path| wanted.matches_with(path, as_sh));
-                    Observation::List(paths.cloned().collect())
+            Probe::Glob { pattern } => match self.matching(pattern) {
+                Ok(found) => Observation::List(found.map(|(path, _)| path.clone()).collect()),
+                Err(error) => Observation::Failed(error.to_string()),
+            },
+            Probe::ReadGlob { pattern } => match self.matching(pattern) {
+                Ok(found) => {
+                    let content = |path: &str| self.files.get(&self.resolve(path)).filter(|n| n.kind == FileKind::File);
+                    let read = |path: &String| (path.clone(), content(path).map(|node| node.content.clone()));
+                    Observation::Files(Arc::new(found.map(|(path, _)| read(path)).collect()))
                 }
                 Err(error) => Observation::Failed(error.to_string()),
             },
@@ -310,7 +326,9 @@ impl FakeHost {
                 if let Some(refused) = guarded(guard.as_ref(), self.files.get(path)) {
                     return refused;
                 }
-                self.put(path, node);
+                let base = self.files.get(path).cloned().unwrap_or_else(|| Node::file(""));
+                let content = node.content;
+                self.put(path, Node { content, ..base });
             }
             Op::Exec(command) => {
                 self.ran.push(command.argv.clone());

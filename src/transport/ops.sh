@@ -79,7 +79,7 @@ op_copy() {
   source=$1 guard=$3 mode='' owner='' backup=''
   resolve "$2" || return
   [ -f "$source" ] || fail "$source: not a regular file" || return
-  keep=''
+  keep=yes
   replace copied
 }
 

@@ -5,11 +5,12 @@
 # The answer is a sequence of records: a header line that starts with the marker $M (random for each call), then
 # what the header announces: words ended by NUL (no variable of a shell can hold one), or bytes of files and
 # streams ended by a line with the marker alone. $T is the prefix of temporary files, made when first needed.
-# Process starts are what a call costs on the target: everything here that can be a builtin is one.
+# Process starts and new files are what a call costs on the target: everything here that can be a builtin is one, and
+# looks make no files but for what a foreign command says.
 
 # Leaves room for what the login shell, the environment or an rc file may have set.
 begin() {
-  M=$1 T='' mask=022 nl='
+  M=$1 P=$2 T='' mask=022 nl='
 '
   home=${HOME:-/}
   IFS=' 	
@@ -119,14 +120,14 @@ last() { bad="$bad${1##*: }$nl"; }
 F='%f:%u:%g:%s:%Y:%X:%Z:%i:%d:%h:%U:%G'
 
 # stats HOW PATH...: HOW has a letter per path, L to follow a link at its end, - to look at the link itself. Answers a
-# flag per path (- absent, + there, l a link, ! refused), a line per +, a line per l, a line of words per !, then the
-# links' targets. The root directory comes along as the known answer.
+# flag per path (- absent, + there, l a link, f there by a link that was followed, ! refused), a line per + or l, a line
+# per f, a line of words per !, then the links' targets. The root directory comes along as the known answer.
 stats() {
   hows=$1
   shift
   stats_at_once "$@" || stats_one_by_one "$@"
   say stat "$flags"
-  printf '%s%s%s' "$lines" "$links" "$bad"
+  printf '%s%s%s' "$lines" "$follows" "$bad"
   for path; do
     case $flags in
     l*)
@@ -138,38 +139,42 @@ stats() {
   done
 }
 
+# What is no link is the same followed or not: one process for all of it.
 stats_at_once() {
-  flags='' bad='' lines='' links='' how=$hows
+  flags='' bad='' lines='' follows='' how=$hows
   for path; do
     flag=+
-    case $how in -*) if [ -L "$path" ]; then flag=l; fi ;; esac
-    if [ "$flag" = + ] && [ ! -e "$path" ]; then
-      [ ! -L "$path" ] && gone "$path" || return
+    if [ -L "$path" ]; then
+      case $how in -*) flag=l ;; *) flag=f ;; esac
+    fi
+    if [ "$flag" != l ] && [ ! -e "$path" ]; then
+      [ "$flag" = + ] && gone "$path" || return
       flag=-
     fi
     flags=$flags$flag how=${how#?}
   done
-  case $flags in *+*)
-    lines=$(stat_all + -L "$@") || return
+  case $flags in *[+l]*)
+    lines=$(stat_all '[+l]' '' "$@") || return
     case $lines in 4???:*"$nl"*) ;; *) return 1 ;; esac
     lines=${lines#*"$nl"}$nl
     ;;
   esac
-  case $flags in *l*)
-    links=$(stat_all l "" "$@") || return
-    case $links in 4???:*"$nl"*) ;; *) return 1 ;; esac
-    links=${links#*"$nl"}$nl
+  case $flags in *f*)
+    follows=$(stat_all f -L "$@") || return
+    case $follows in 4???:*"$nl"*) ;; *) return 1 ;; esac
+    follows=${follows#*"$nl"}$nl
     ;;
   esac
 }
 
-# stat_all FLAG OPTION PATH...: ends the subshell it is called in with a `stat` of the paths that have the flag.
+# stat_all FLAGS OPTION PATH...: ends the subshell it is called in with a `stat` of the paths that have one of the flags.
 stat_all() {
-  flag=$1 option=$2 rest=$flags
+  wanted=$1 option=$2 rest=$flags
   shift 2
   left=$#
   while [ "$left" -gt 0 ]; do
-    case $rest in "$flag"*) set -- "$@" "$1" ;; esac
+    # shellcheck disable=SC2254
+    case $rest in $wanted*) set -- "$@" "$1" ;; esac
     shift
     rest=${rest#?} left=$((left - 1))
   done
@@ -178,11 +183,11 @@ stat_all() {
 
 stats_one_by_one() {
   case $(stat -c "$F" -- / 2>/dev/null) in 4???:*) ;; *) broken stat ;; esac
-  flags='' bad='' lines='' links='' how=$hows
+  flags='' bad='' lines='' follows='' how=$hows
   for path; do
     case $how in L*) line=$(stat -L -c "$F" -- "$path" 2>&1) ;; *) line=$(stat -c "$F" -- "$path" 2>&1) ;; esac
     case $?:$line in
-    0:a*) flags=${flags}l links=$links$line$nl ;;
+    0:a*) flags=${flags}l lines=$lines$line$nl ;;
     0:*) flags=$flags+ lines=$lines$line$nl ;;
     *) if absent "$line"; then flags=$flags-; else flags=$flags! && last "$line"; fi ;;
     esac
@@ -192,31 +197,62 @@ stats_one_by_one() {
 
 # ---- read
 
-# reads MAX PATH...: flags as above, words, then the bytes of each + (at most MAX + 1), each closed by the marker's
-# line, by one process for all. (The `read` of dash and busybox asks for one byte at a time, and /proc/sys answers
-# only the first: not exact.) If that process fails, `again` says so and each file comes as a record of its own.
+# reads MAX PATH...: flags as above, words, then the bytes of each + (at most MAX + 1), by one process for all: `head`
+# puts a line with the path before each, and the path is said in a way ($P, random slashes and dots) that no content
+# can hold; /dev/null is the end of the last. Between two empty words stands what became of a glob: its flags stand in
+# brackets (+, and x for what is there and cannot be read), and its names come after the words. (The `read` of dash and busybox asks for one byte at a time, and /proc/sys
+# answers only the first: not exact.) If that process fails, `again` says so and each file comes as a record of its own.
 reads() {
-  max=$(($1 + 1)) flags='' bad=''
+  max=$(($1 + 1)) flags='' bad='' globbing=']'
   shift
-  left=$#
-  while [ "$left" -gt 0 ]; do
-    readable "$1"
-    flags=$flags$flag
-    [ "$flag" = + ] && set -- "$@" "$1" "$T.m"
-    shift
-    left=$((left - 1))
+  for path; do
+    if [ -z "$path" ]; then
+      case $globbing in ']') globbing='[' ;; *) globbing=']' ;; esac
+      flags=$flags$globbing
+    elif [ "$globbing" = ']' ]; then
+      readable "$path"
+      flags=$flags$flag
+    elif [ -f "$path" ] && [ -r "$path" ]; then
+      flags=$flags+
+    elif [ -e "$path" ] || [ -L "$path" ]; then
+      flags=${flags}x
+    else
+      # A pattern that matches nothing stays as it is.
+      flags=$flags.
+    fi
   done
   say read "$flags"
   printf %s "$bad"
-  if [ $# -eq 0 ] || head -q -c "$max" -- "$@" 2>/dev/null; then
+  for path; do
+    case $flags in
+    +*) set -- "$@" "$path" ;;
+    [[]*) globbing='[' ;;
+    ]*) globbing=']' ;;
+    esac
+    [ "$globbing" = ']' ] || case $flags in [+x]*) word "$path" ;; esac
+    shift
+    flags=${flags#?}
+  done
+  if [ $# -eq 0 ] || headed "$max" "$@"; then
     say ok
   else
     say again
-    while [ $# -gt 0 ]; do
-      reread "$1"
-      shift 2
-    done
+    for path; do reread "$path"; done
   fi
+}
+
+# headed MAX PATH...
+headed() {
+  most=$1
+  shift
+  for path; do
+    case $path in
+    /*) set -- "$@" "/$P$path" ;;
+    *) set -- "$@" "./$P$path" ;;
+    esac
+    shift
+  done
+  head -v -c "$most" -- "$@" "/$P/dev/null" 2>/dev/null </dev/null
 }
 
 readable() {
@@ -239,6 +275,7 @@ readable() {
 # One file: the bytes go to a file first, for a record must not begin before it is sure to end well.
 reread() {
   bad=''
+  [ -n "$T" ] || temporaries
   if said=$( (head -c "$max" -- "$1" >|"$T.r") 2>&1); then
     say file +
     cat -- "$T.r" "$T.m"
@@ -329,7 +366,10 @@ globbed() {
 limits() {
   where timeout
   timeout=$at kills_group=yes
-  if is_busybox timeout; then kills_group=''; fi
+  if is_busybox timeout; then
+    kills_group=''
+    [ -n "$T" ] || temporaries
+  fi
 }
 
 # run LIMIT COMMAND...: ends the subshell it is called in. LIMIT in seconds, 0: none.
@@ -417,13 +457,6 @@ probe() {
   fi
 }
 
-# aloud TEXT ARGUMENT...: runs a script as its own process would, without the process.
-aloud() {
-  script=$1
-  shift
-  eval "$script"
-}
-
 # fed BASE64 COMMAND...: gives it something to read, which is in no process's arguments.
 fed() {
   input=$1
@@ -463,4 +496,18 @@ tcp() {
 quiet() {
   (run "$@") </dev/null >/dev/null 2>&1
   rc=$?
+}
+
+# ---- script
+
+# script TEXT ARGUMENT...: runs a look of ours as its own process would, without the process. It cannot hang and starts
+# nothing that stays, so what it says goes its way at once, and only what it says on standard error waits.
+script() {
+  text=$1
+  shift
+  say script
+  { said=$(eval "$text" 2>&1 >&3 3>&-); } 3>&1 </dev/null
+  rc=$?
+  say exec "$rc"
+  printf '%s%s\n' "$said" "$M"
 }

@@ -31,7 +31,7 @@ pub enum Unit<'a> {
     Stat(Vec<(&'a str, bool)>),
     Read {
         max: u64,
-        paths: Vec<&'a str>,
+        sources: Vec<Source<'a>>,
     },
     Hash {
         algorithm: Algorithm,
@@ -39,6 +39,8 @@ pub enum Unit<'a> {
     },
     Glob(&'a str),
     Execs(Vec<Look<'a>>),
+    /// A look of ours that cannot hang, done by the peer's own shell: its text and its arguments.
+    Script(&'a str, &'a [String]),
     Facts,
     Tcp {
         host: &'a str,
@@ -51,6 +53,21 @@ pub enum Unit<'a> {
         reason: String,
         op: bool,
     },
+}
+
+/// What is read: one file, or all that match a glob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source<'a> {
+    Path(&'a str),
+    Glob(&'a str),
+}
+
+impl Source<'_> {
+    fn len(&self) -> usize {
+        match self {
+            Source::Path(text) | Source::Glob(text) => text.len(),
+        }
+    }
 }
 
 /// A look by a command.
@@ -161,7 +178,11 @@ impl<'a> Unit<'a> {
             Probe::Stat { path, follow } => Unit::Stat(vec![(path, *follow)]),
             Probe::Read { path, max } => Unit::Read {
                 max: *max,
-                paths: vec![path],
+                sources: vec![Source::Path(path)],
+            },
+            Probe::ReadGlob { pattern } => Unit::Read {
+                max: Probe::READ_MAX,
+                sources: vec![Source::Glob(pattern)],
             },
             Probe::Hash { path, algorithm } => match Algorithm::named(algorithm) {
                 Some(algorithm) => Unit::Hash {
@@ -174,6 +195,14 @@ impl<'a> Unit<'a> {
                 },
             },
             Probe::Glob { pattern } => Unit::Glob(pattern),
+            Probe::Exec {
+                argv,
+                stdin: None,
+                timeout_s: 0,
+            } if matches!(&**argv, [sh, c, _, ..] if sh == "sh" && c == "-c") => {
+                // The word after the text is its $0.
+                Unit::Script(&argv[2], argv.get(4..).unwrap_or_default())
+            }
             Probe::Exec { argv, stdin, timeout_s } => Unit::Execs(vec![Look {
                 argv,
                 stdin: stdin.as_ref(),
@@ -192,7 +221,9 @@ impl<'a> Unit<'a> {
     fn take_in(&mut self, other: &Unit<'a>) -> Option<usize> {
         match (&mut *self, other) {
             (Unit::Stat(mine), Unit::Stat(theirs)) => join(mine, theirs, |(path, _)| path.len()),
-            (Unit::Read { max, paths }, Unit::Read { max: m, paths: p }) if max == m => join(paths, p, |p| p.len()),
+            (Unit::Read { max, sources }, Unit::Read { max: m, sources: s }) if max == m => {
+                join(sources, s, Source::len)
+            }
             (Unit::Hash { algorithm, paths }, Unit::Hash { algorithm: a, paths: p }) if algorithm == a => {
                 join(paths, p, |path| path.len())
             }
@@ -220,7 +251,7 @@ fn join<T: Copy + PartialEq>(mine: &mut Vec<T>, theirs: &[T], size: impl Fn(&T) 
 fn strings_of_probe(probe: &Probe) -> Vec<&str> {
     match probe {
         Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => vec![path],
-        Probe::Glob { pattern } => vec![pattern],
+        Probe::Glob { pattern } | Probe::ReadGlob { pattern } => vec![pattern],
         Probe::Exec { argv, .. } => command_strings(argv),
         Probe::Facts => vec!["facts"],
         Probe::Tcp { host, .. } => vec![host],
@@ -294,10 +325,11 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     for (name, functions) in sections(PEER) {
         let wanted = match name {
             "stat" => has(|unit| matches!(unit, Unit::Stat { .. })),
-            "read" => has(|unit| matches!(unit, Unit::Read { .. })),
+            "read" => has(|unit| matches!(unit, Unit::Read { .. } | Unit::Facts)),
             "hash" => has(|unit| matches!(unit, Unit::Hash { .. })),
             "glob" => has(|unit| matches!(unit, Unit::Glob(_))),
             "exec" => ops || plan.units.iter().any(Unit::runs),
+            "script" => has(|unit| matches!(unit, Unit::Script(..))),
             _ => true,
         };
         if wanted {
@@ -310,7 +342,7 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     if facts {
         script.functions(FACTS);
     }
-    script.call("begin", [marker]);
+    script.call("begin", [marker, &detour(marker)]);
     script.call("need", needs(&plan));
     if executes {
         script.call("clock", [""; 0]);
@@ -339,6 +371,19 @@ pub fn encode(request: &Request, marker: &str) -> Vec<u8> {
     script.text
 }
 
+/// Slashes and dots that change nothing in the middle of a path (between `/` or `./` and the rest), 64 bits of the
+/// marker's randomness: `$P` in `peer.sh`. Nobody who wrote a file on the host can have foreseen them.
+pub(super) fn detour(marker: &str) -> String {
+    let hash = sha2::Sha256::digest(marker);
+    let bits = hash
+        .iter()
+        .take(8)
+        .flat_map(|byte| (0..8).map(move |bit| byte >> bit & 1));
+    // Two slashes at the head of a path may mean something else.
+    let steps = bits.map(|bit| if bit == 0 { "/" } else { "./" });
+    std::iter::once("./").chain(steps).collect()
+}
+
 /// `peer.sh` by its headings `# ---- NAME`; what comes before the first has no name.
 fn sections(source: &str) -> impl Iterator<Item = (&str, &str)> {
     const HEADING: &str = "\n# ---- ";
@@ -350,7 +395,7 @@ fn sections(source: &str) -> impl Iterator<Item = (&str, &str)> {
 impl Unit<'_> {
     fn uses_files(&self) -> bool {
         match self {
-            Unit::Read { .. } | Unit::Execs(_) | Unit::Facts | Unit::Tcp { .. } => true,
+            Unit::Execs(_) => true,
             Unit::Op(op) => matches!(op, Op::Exec(_) | Op::Put { .. } | Op::Write { validate: Some(_), .. }),
             _ => false,
         }
@@ -385,7 +430,7 @@ fn needs(plan: &Plan) -> Vec<&'static str> {
         .flat_map(|unit| -> &[&str] {
             match unit {
                 Unit::Stat(_) => &["stat", "readlink"],
-                Unit::Read { .. } => &["head", "cat", "rm"],
+                Unit::Read { .. } => &["cat", "head", "rm"],
                 Unit::Execs(looks) if looks.iter().any(|look| look.stdin.is_some()) => {
                     &["timeout", "head", "rm", "base64"]
                 }
@@ -414,7 +459,7 @@ fn needs(plan: &Plan) -> Vec<&'static str> {
                 Unit::Op(Op::Chmod { .. }) => &["chmod"],
                 Unit::Op(Op::Chown { .. }) => &["chown"],
                 Unit::Op(Op::Touch { .. }) => &["touch"],
-                Unit::Hash { .. } | Unit::Glob(_) | Unit::Refused { .. } => &[],
+                Unit::Hash { .. } | Unit::Glob(_) | Unit::Script(..) | Unit::Refused { .. } => &[],
             }
         })
         .copied()
@@ -480,10 +525,21 @@ impl Script<'_> {
                     .collect();
                 self.call("stats", [&*how].into_iter().chain(paths.iter().map(|(path, _)| *path)));
             }
-            Unit::Read { max, paths } => {
-                // The limit is also the separator's.
-                let max = (*max).max(self.marker.len() as u64).to_string();
-                self.call("reads", [max.as_str()].iter().chain(paths));
+            Unit::Read { max, sources } => {
+                self.text.extend_from_slice(format!("reads {max}").as_bytes());
+                for source in sources {
+                    match source {
+                        Source::Path(path) => self.words([path]),
+                        // What it becomes stands between empty words.
+                        Source::Glob(pattern) => {
+                            self.words([""]);
+                            self.text.push(b' ');
+                            self.text.extend_from_slice(&glob_word(pattern));
+                            self.words([""]);
+                        }
+                    }
+                }
+                self.text.push(b'\n');
             }
             Unit::Hash { algorithm, paths } => {
                 self.call(
@@ -502,19 +558,16 @@ impl Script<'_> {
                     if let Some(input) = stdin {
                         self.words(["fed", &encoded(input.as_bytes())]);
                     }
-                    match argv {
-                        // A look of ours that cannot hang: this shell does it itself. The word after it is its $0.
-                        [sh, c, text, args @ ..] if *timeout_s == 0 && sh == "sh" && c == "-c" => {
-                            let args = args.iter().skip(1).map(String::as_str);
-                            self.call("", ["aloud", text].into_iter().chain(args));
-                        }
-                        argv => {
-                            let argv = argv.iter().map(String::as_str);
-                            self.call("", ["run", &timeout_s.to_string()].into_iter().chain(argv));
-                        }
-                    }
+                    let argv = argv.iter().map(String::as_str);
+                    self.call("", ["run", &timeout_s.to_string()].into_iter().chain(argv));
                 }
                 self.line("probed");
+            }
+            Unit::Script(text, arguments) => {
+                self.call(
+                    "script",
+                    [*text].into_iter().chain(arguments.iter().map(String::as_str)),
+                );
             }
             Unit::Facts => self.line("facts"),
             Unit::Tcp { host, port, timeout_s } => {
@@ -604,8 +657,9 @@ fn yes(flag: bool) -> &'static str {
     if flag { "yes" } else { "" }
 }
 
+/// Five digits: with four, GNU's `chmod` leaves a directory's set-group-ID bit as it was.
 fn octal(mode: Option<u32>) -> String {
-    mode.map(|mode| format!("{:04o}", mode & 0o7777)).unwrap_or_default()
+    mode.map(|mode| format!("{:05o}", mode & 0o7777)).unwrap_or_default()
 }
 
 /// `chown`'s word; empty where neither is given.

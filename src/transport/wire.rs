@@ -5,7 +5,7 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use super::shell::{Plan, Unit};
+use super::shell::{Plan, Source, Unit, detour};
 use super::{CallError, CallErrorKind, Reply, Request};
 use crate::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Stat, Status, facts};
 use std::collections::BTreeMap;
@@ -37,6 +37,7 @@ pub fn decode(request: &Request, marker: &str, answer: &[u8]) -> Result<Vec<Repl
     let mut wire = Wire {
         rest: &answer[start..],
         marker,
+        detour: &detour(marker),
         clock: None,
     };
     let plan = Plan::of(request);
@@ -67,7 +68,8 @@ pub fn decode(request: &Request, marker: &str, answer: &[u8]) -> Result<Vec<Repl
 fn not_run(unit: &Unit) -> Vec<Reply> {
     let count = match unit {
         Unit::Stat(paths) => paths.len(),
-        Unit::Read { paths, .. } | Unit::Hash { paths, .. } => paths.len(),
+        Unit::Read { sources, .. } => sources.len(),
+        Unit::Hash { paths, .. } => paths.len(),
         Unit::Execs(looks) => looks.len(),
         _ => 1,
     };
@@ -83,6 +85,11 @@ fn not_run(unit: &Unit) -> Vec<Reply> {
 
 fn seen_failure(text: impl Into<String>) -> Reply {
     Reply::Seen(Observation::Failed(text.into()))
+}
+
+/// Half an answer is none: nothing may be decided from it.
+fn told_too_much() -> Reply {
+    seen_failure(format!("it told more than {} MiB", LOOK_CAP >> 20))
 }
 
 fn did(status: Status, exec: Option<ExecResult>) -> Reply {
@@ -122,9 +129,17 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     None
 }
 
+/// A file that was asked for, or that a glob found; `name` is the reason where it was refused.
+struct FoundFile {
+    name: String,
+    flag: u8,
+}
+
 struct Wire<'a> {
     rest: &'a [u8],
     marker: &'a str,
+    /// In the middle of each path that `head` says.
+    detour: &'a str,
     /// Time of day and uptime of one moment, in seconds.
     clock: Option<(f64, f64)>,
 }
@@ -200,11 +215,12 @@ impl<'a> Wire<'a> {
     fn unit(&mut self, unit: &Unit, limit: Option<u32>) -> Result<Vec<Reply>, CallError> {
         let one = match unit {
             Unit::Stat(paths) => return self.stats(paths.len()),
-            Unit::Read { max, paths } => return self.reads(*max, paths.len()),
+            Unit::Read { max, sources } => return self.reads(*max, sources),
             Unit::Hash { paths, .. } => return self.hashes(paths.len()),
             Unit::Execs(looks) => {
                 return looks.iter().map(|look| self.probed(look.timeout_s)).collect();
             }
+            Unit::Script(..) => self.script()?,
             Unit::Glob(_) => self.glob()?,
             Unit::Facts => self.facts()?,
             Unit::Tcp { .. } => match self.expect("tcp")? {
@@ -232,10 +248,13 @@ impl<'a> Wire<'a> {
         let flags = self.flags("stat", count)?;
         let mut replies = vec![Reply::Seen(Observation::Stat(None)); count];
         let mut found = BTreeMap::new();
-        for flag in [b'+', b'l'] {
-            for (at, _) in flags.iter().enumerate().filter(|(_, f)| **f == flag) {
-                let line = self.line()?;
-                found.insert(at, stat(line).ok_or_else(|| lost("a `stat` line is not as asked for"))?);
+        for group in [&b"+l"[..], b"f"] {
+            for (at, flag) in flags.iter().enumerate().filter(|(_, f)| group.contains(f)) {
+                let stat = stat(self.line()?).ok_or_else(|| lost("a `stat` line is not as asked for"))?;
+                match (flag, stat.kind) {
+                    (b'+', FileKind::Link) => replies[at] = seen_failure("it became a symbolic link just now"),
+                    _ => _ = found.insert(at, stat),
+                }
             }
         }
         for (at, _) in flags.iter().enumerate().filter(|(_, f)| **f == b'!') {
@@ -253,36 +272,82 @@ impl<'a> Wire<'a> {
         Ok(replies)
     }
 
-    fn reads(&mut self, max: u64, count: usize) -> Result<Vec<Reply>, CallError> {
-        let flags = self.flags("read", count)?;
-        let mut replies = vec![Reply::Seen(Observation::Content(None)); count];
-        for (at, _) in flags.iter().enumerate().filter(|(_, f)| **f == b'!') {
-            replies[at] = seen_failure(self.line()?);
+    fn reads(&mut self, max: u64, sources: &[Source<'_>]) -> Result<Vec<Reply>, CallError> {
+        let mut found = self.found(sources)?;
+        for reason in found.iter_mut().flatten().filter(|file| file.flag == b'!') {
+            reason.name = self.line()?.to_owned();
         }
-        let present: Vec<usize> = (0..count).filter(|&at| flags[at] == b'+').collect();
-        let streams = self.streams_at_once(present.len());
-        for (n, at) in present.into_iter().enumerate() {
-            replies[at] = match &streams {
-                Some(streams) => content(streams[n], max),
-                None => self.file(max)?,
-            };
+        for (source, files) in sources.iter().zip(&mut found) {
+            for file in files {
+                match source {
+                    Source::Path(path) if file.flag == b'+' => file.name = (*path).to_owned(),
+                    Source::Path(_) => {}
+                    Source::Glob(_) => file.name = self.word()?,
+                }
+            }
+        }
+        let present = found.iter().flatten().filter(|file| file.flag == b'+');
+        let mut at_once = self.files_at_once(present.map(|file| &*file.name)).map(Vec::into_iter);
+        let mut replies = Vec::with_capacity(sources.len());
+        for (source, files) in sources.iter().zip(found) {
+            let mut contents = BTreeMap::new();
+            let mut last = Observation::Content(None);
+            for file in files {
+                last = match (file.flag, &mut at_once) {
+                    (b'+', Some(files)) => content(files.next().ok_or_else(|| lost("too few files"))?, max),
+                    (b'+', None) => self.file(max)?,
+                    (b'-', _) => Observation::Content(None),
+                    _ => Observation::Failed(file.name.clone()),
+                };
+                match &last {
+                    // Gone since its name was found.
+                    Observation::Content(None) => None,
+                    Observation::Content(content) => contents.insert(file.name, content.clone()),
+                    _ => contents.insert(file.name, None),
+                };
+            }
+            replies.push(Reply::Seen(match source {
+                Source::Path(_) => last,
+                Source::Glob(_) => Observation::Files(contents.into()),
+            }));
         }
         Ok(replies)
     }
 
-    /// The streams of a `read` record if `ok` follows; else leaves what comes after its `again`.
-    fn streams_at_once(&mut self, count: usize) -> Option<Vec<&'a [u8]>> {
-        let mut ahead = Wire {
-            rest: self.rest,
-            marker: self.marker,
-            clock: None,
+    /// The flags of a `read` record: one for a path, for a glob one for each that matched, in brackets.
+    fn found(&mut self, sources: &[Source<'_>]) -> Result<Vec<Vec<FoundFile>>, CallError> {
+        let file = |flag| FoundFile {
+            name: String::new(),
+            flag,
         };
-        let streams: Option<Vec<_>> = (0..count).map(|_| ahead.stream().ok()).collect();
-        if let Some(streams) = streams
+        let mut flags = self.expect("read")?.bytes();
+        let found = sources.iter().map(|source| {
+            Some(match (source, flags.next()?) {
+                (Source::Path(_), flag @ (b'+' | b'-' | b'!')) => vec![file(flag)],
+                (Source::Glob(_), b'[') => {
+                    let matched = flags.by_ref().take_while(|flag| *flag != b']');
+                    matched.filter(|flag| *flag != b'.').map(file).collect()
+                }
+                _ => return None,
+            })
+        });
+        let found: Option<Vec<_>> = found.collect();
+        match (found, flags.next()) {
+            (Some(found), None) => Ok(found),
+            _ => Err(lost("a `read` record of another shape")),
+        }
+    }
+
+    /// The files of a `read` record if `ok` follows; else leaves what comes after its `again`.
+    fn files_at_once<'p>(&mut self, paths: impl Iterator<Item = &'p str>) -> Option<Vec<&'a [u8]>> {
+        let mut ahead = Wire { ..*self };
+        let files: Option<Vec<_>> = paths.map(|path| ahead.headed(path).ok()).collect();
+        if let Some(files) = files
+            && (files.is_empty() || ahead.said("/dev/null").is_ok())
             && ahead.expect("ok").is_ok()
         {
             self.rest = ahead.rest;
-            return Some(streams);
+            return Some(files);
         }
         let again = format!("{} again\n", self.marker);
         let at = find(self.rest, again.as_bytes())?;
@@ -290,11 +355,54 @@ impl<'a> Wire<'a> {
         None
     }
 
-    fn file(&mut self, max: u64) -> Result<Reply, CallError> {
+    /// The bytes of a file after the line with its path, up to the next such line.
+    fn headed(&mut self, path: &str) -> Result<&'a [u8], CallError> {
+        self.said(path)?;
+        self.until_headed()
+    }
+
+    /// The line that `head` puts before a file: `==> /` (or `./`), the detour, the path.
+    fn said(&mut self, path: &str) -> Result<(), CallError> {
+        self.detoured()?;
+        let end = match path.strip_prefix('~') {
+            // Where the home is only the host knows.
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => {
+                let end = format!("{rest} <==\n");
+                find(self.rest, end.as_bytes()).map(|at| at + end.len())
+            }
+            _ => {
+                let line = format!("{path} <==\n");
+                self.rest.starts_with(line.as_bytes()).then_some(line.len())
+            }
+        };
+        self.rest = &self.rest[end.ok_or_else(|| lost("another file than was due"))?..];
+        Ok(())
+    }
+
+    fn detoured(&mut self) -> Result<(), CallError> {
+        let rest = self.rest.strip_prefix(b"==> ");
+        let rest = rest.and_then(|rest| rest.strip_prefix(b"./").or_else(|| rest.strip_prefix(b"/")));
+        let rest = rest.and_then(|rest| rest.strip_prefix(self.detour.as_bytes()));
+        self.rest = rest.ok_or_else(|| lost("a file begins without its path"))?;
+        Ok(())
+    }
+
+    fn until_headed(&mut self) -> Result<&'a [u8], CallError> {
+        let at = find(self.rest, self.detour.as_bytes()).ok_or_else(|| lost("a file is cut"))?;
+        let before = &self.rest[..at];
+        let file = [&b"\n==> /"[..], b"\n==> ./"]
+            .iter()
+            .find_map(|line| before.strip_suffix(*line));
+        let file = file.ok_or_else(|| lost("a file ends in another way"))?;
+        self.rest = &self.rest[file.len() + 1..];
+        Ok(file)
+    }
+
+    fn file(&mut self, max: u64) -> Result<Observation, CallError> {
         Ok(match self.expect("file")? {
             "+" => content(self.stream()?, max),
-            "-" => Reply::Seen(Observation::Content(None)),
-            _ => seen_failure(self.line()?),
+            "-" => Observation::Content(None),
+            _ => Observation::Failed(self.line()?.to_owned()),
         })
     }
 
@@ -327,14 +435,15 @@ impl<'a> Wire<'a> {
     }
 
     fn facts(&mut self) -> Result<Reply, CallError> {
-        let count: usize = self
-            .expect("facts")?
-            .parse()
-            .map_err(|_| lost("a count is no number"))?;
-        let names = (0..count).map(|_| self.word()).collect::<Result<Vec<_>, _>>()?;
+        self.expect("facts")?;
         let mut parts = BTreeMap::new();
-        for name in names {
-            parts.insert(name, self.stream()?.to_vec());
+        loop {
+            self.detoured()?;
+            let path = self.line()?.strip_suffix(" <==").ok_or_else(|| lost("a path is cut"))?;
+            if path == "/dev/null" {
+                break;
+            }
+            parts.insert(path.to_owned(), self.until_headed()?.to_vec());
         }
         loop {
             match self.header()? {
@@ -351,11 +460,34 @@ impl<'a> Wire<'a> {
     fn probed(&mut self, limit: u32) -> Result<Reply, CallError> {
         let words = self.expect("exec")?;
         let result = self.executed(words, Some(limit), LOOK_CAP)?;
-        // Half an answer is none: nothing may be decided from it.
         Ok(match result.truncated {
-            true => seen_failure(format!("it told more than {} MiB", LOOK_CAP >> 20)),
+            true => told_too_much(),
             false => Reply::Seen(Observation::Exec(result)),
         })
+    }
+
+    fn script(&mut self) -> Result<Reply, CallError> {
+        self.expect("script")?;
+        let header = format!("{} exec ", self.marker);
+        let at = find(self.rest, header.as_bytes()).ok_or_else(|| lost("a look is cut"))?;
+        let stdout = &self.rest[..at];
+        self.rest = &self.rest[at..];
+        let rc = self
+            .expect("exec")?
+            .parse()
+            .map_err(|_| lost("an exit status is no number"))?;
+        let stderr = self.stream()?;
+        if stdout.len() > LOOK_CAP {
+            return Ok(told_too_much());
+        }
+        Ok(Reply::Seen(Observation::Exec(ExecResult {
+            rc,
+            stdout: Content::from(stdout),
+            stderr: Content::from(stderr),
+            truncated: false,
+            start: "0".to_owned(),
+            end: "0".to_owned(),
+        })))
     }
 
     fn op(&mut self, op: &Op, limit: Option<u32>) -> Result<Reply, CallError> {
@@ -423,10 +555,10 @@ fn failure(result: &ExecResult, limit: Option<u32>) -> String {
     }
 }
 
-fn content(bytes: &[u8], max: u64) -> Reply {
+fn content(bytes: &[u8], max: u64) -> Observation {
     match bytes.len() as u64 > max {
-        true => seen_failure(format!("larger than {max} bytes")),
-        false => Reply::Seen(Observation::Content(Some(Content::from(bytes)))),
+        true => Observation::Failed(format!("larger than {max} bytes")),
+        false => Observation::Content(Some(Content::from(bytes))),
     }
 }
 

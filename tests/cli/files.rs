@@ -360,3 +360,52 @@ fn lint_reads_values_of_rabbitmq_conf() {
     assert_eq!((output.code, output.stdout.as_str()), (1, ""));
     assert_snapshot!(output.stderr);
 }
+
+/// A template may come to `omit`, and a file may be missing where the task does not run: these are looked at on the host.
+#[test]
+fn what_a_module_says_of_literal_arguments_is_known_beforehand() {
+    let env = Environment::new();
+    env.write(
+        "site.yml",
+        "- hosts: all\n  tasks:\n    - wait_for: {port: 1, path: /y}\n    - sysctl: {key: vm.swappiness}\n    \
+         - wait_for: {port: 1, path: \"{{ y }}\"}\n    - copy: {src: nosuch, dest: /x}\n    - file: {dest: /x, mode: rwx}\n",
+    );
+    assert_snapshot!(env.run(&["lint", "site.yml"]).transcript(), @r#"
+    exit 1
+    --- stderr
+    error[E021]: `port` and `path` exclude each other
+     --> site.yml:3:33
+      |
+    3 |     - wait_for: {port: 1, path: /y}
+      |       -------- in this task     ^^
+
+    error[E021]: `vm.swappiness` needs a value
+     --> site.yml:4:7
+      |
+    4 |     - sysctl: {key: vm.swappiness}
+      |       ^^^^^^
+
+    error[E021]: `rwx` is no file mode
+     --> site.yml:7:30
+      |
+    7 |     - file: {dest: /x, mode: rwx}
+      |       ---- in this task      ^^^
+      |
+    help: write it octal and in quotes, `"0644"`, or symbolic, `u=rw,g=r,o=r`
+
+    error: 3 errors
+    "#);
+}
+
+/// What is no YAML is nothing else either: it is not passed over.
+#[test]
+fn lint_tells_what_cannot_be_read_in_a_directory() {
+    let env = Environment::new();
+    env.write("broken.yml", "- hosts: all\n  tasks: [\n");
+    env.write("whole.yml", "- hosts: all\n");
+    env.write("nothing.yml", "# later\n");
+    let output = env.run(&["lint", "."]);
+    assert_eq!(output.code, 1, "{}", output.transcript());
+    assert!(output.stderr.contains("--> broken.yml:2:10"), "{}", output.transcript());
+    assert!(!output.stderr.contains("nothing.yml"), "{}", output.transcript());
+}

@@ -230,3 +230,41 @@ fn an_apply_of_everything_shipped() {
     assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
     assert_snapshot!(transcript(&output));
 }
+
+/// A slip in the name of a tag is no success without a word.
+#[test]
+fn a_run_that_does_nothing_says_so() {
+    let env = site();
+    let output = env.run(&["apply", "site.yml", "--simulate", "-t", "kernle", "--skip-tags", "x"]);
+    let told = "nothing ran: `--tags kernle` with `--skip-tags x` leaves no task";
+    assert!(
+        output.code == 0 && output.stderr.contains(told),
+        "{}",
+        output.transcript()
+    );
+    let output = env.run(&["apply", "site.yml", "--simulate", "--start-at-task", "nothing like it"]);
+    assert_snapshot!(output.stderr, @r"
+    warning[W001]: nothing ran: no task has the name `nothing like it`
+     |
+    help: `--list-tasks` lists the names; tasks that are included while a play runs are not among them
+    ");
+    env.write("bare.yml", "- hosts: all\n  tasks: [{ping: }]\n");
+    let output = env.run(&["verify", "bare.yml", "--simulate"]);
+    assert_snapshot!(transcript(&output), @r"
+    exit 0
+    --- stdout
+    verify: nothing is changed
+
+    play: all (3 hosts)
+
+    mq-1 : ok=1    changed=0    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0    round_trips=1
+    mq-2 : ok=1    changed=0    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0    round_trips=1
+    mq-3 : ok=1    changed=0    unreachable=0    failed=0    skipped=0    rescued=0    ignored=0    round_trips=1
+
+    recap: 3 hosts, 0 tasks; 3 round trips, [..] (run [..])
+    --- stderr
+    warning[W001]: nothing was checked: no play has `pre_checks` or `post_checks`
+     |
+    help: `diff` shows where hosts differ from what the tasks say
+    ");
+}

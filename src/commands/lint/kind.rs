@@ -1,6 +1,6 @@
 //! What a file is: its place tells, then its name, then its content.
 
-use crate::diagnostic::{Code, Diagnostic, SourceMap};
+use crate::diagnostic::{Code, Diagnostic, Severity, SourceMap};
 use crate::language::{Files, Node, Yaml, yaml};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,8 +238,14 @@ impl Walk<'_> {
             // A map of its own: whoever checks the file reads it again.
             let map = SourceMap::default();
             let file = map.add(path, text);
-            yaml::parse(&map, file).0.into_iter().next()
+            let (documents, mistakes) = yaml::parse(&map, file);
+            let broken = mistakes.iter().any(|d| d.severity == Severity::Error);
+            match documents.into_iter().next() {
+                None if broken => None,
+                first => Some(first),
+            }
         });
+        let node = node.flatten();
         match node {
             _ if below_inventories(path) => Some(Kind::Inventory),
             Some(Some(Node {

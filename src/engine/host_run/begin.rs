@@ -32,7 +32,7 @@ impl HostRun {
             }
         };
         self.become_(who);
-        match self.cache.fresh.get(&Probe::Facts).cloned() {
+        match self.cache.fresh(&Probe::Facts).cloned() {
             None => Flow::Leave(self.call(Vec::new(), vec![Probe::Facts], None, world)),
             Some(Observation::Facts(facts)) => {
                 let facts = facts.as_object().cloned().unwrap_or_default();

@@ -134,7 +134,7 @@ impl HostRun {
             if let Some(foretold) = run.unit.foretold(probe) {
                 return Some(foretold.clone());
             }
-            let Some(seen) = self.cache.fresh.get(probe).cloned() else {
+            let Some(seen) = self.cache.fresh(probe).cloned() else {
                 return overlay?.known(probe);
             };
             Some(match overlay {
@@ -143,21 +143,14 @@ impl HostRun {
             })
         };
         let seen = Seen::new(&look);
-        let mut missing: Vec<Probe> = action
-            .probes()
-            .into_iter()
-            .filter(|p| !self.cache.fresh.contains_key(p))
-            .collect();
-        let decision = if missing.is_empty() {
-            action.decide(&seen)
-        } else {
-            Err(Stop::NeedMore(Vec::new()))
-        };
-        let used = seen.used();
+        let decision = action.decide(&seen);
+        let used = seen.take_used();
         let decision = match decision {
             Ok(decision) => decision,
             Err(Stop::NeedMore(more)) => {
+                let mut missing = action.probes();
                 missing.extend(more);
+                missing.retain(|probe| !self.cache.is_fresh(probe));
                 let outward = missing.iter().any(|p| p.scope() == ProbeScope::World);
                 if outward && !self.aligned(&run.pos, world) {
                     return Work::Leave(Next::Wait(Condition::Aligned(run.pos.clone())));

@@ -17,7 +17,7 @@ impl HostRun {
         if !self.ledger.unread {
             return;
         }
-        let Some(observation) = self.cache.fresh.get(&ledger::probe()) else {
+        let Some(observation) = self.cache.fresh(&ledger::probe()) else {
             return;
         };
         self.ledger.unread = false;
@@ -42,7 +42,7 @@ impl HostRun {
 
     pub(super) fn read_drained(&mut self) {
         if self.wants_drained()
-            && let Some(observation) = self.cache.fresh.get(&ledger::drained())
+            && let Some(observation) = self.cache.fresh(&ledger::drained())
         {
             self.left_drained = Some(!ledger::parse(observation).is_empty());
         }
@@ -59,7 +59,7 @@ impl HostRun {
     }
 
     /// The answer to the last [`Next::Call`].
-    pub fn answer(&mut self, answer: Result<Response, CallError>, world: &mut World<'_>) {
+    pub fn answer(&mut self, request: Request, answer: Result<Response, CallError>, world: &mut World<'_>) {
         let Some(flight) = self.in_flight.take() else { return };
         let response = match answer {
             Ok(response) => response,
@@ -87,9 +87,13 @@ impl HostRun {
         self.executions += outcomes.iter().filter(|o| o.status != Status::NotRun).count() as u64;
         let all_done = outcomes.iter().all(Outcome::is_done);
         if all_done {
-            for (probe, reply) in flight.probes.into_iter().zip(seen) {
+            let probes = request.steps.into_iter().filter_map(|step| match step {
+                Step::Probe(probe) => Some(probe),
+                Step::Op(_) => None,
+            });
+            for (probe, reply) in probes.zip(seen) {
                 if let Reply::Seen(observation) = reply {
-                    self.cache.fresh.insert(probe, observation);
+                    self.cache.insert(probe, observation);
                 }
             }
         }
@@ -298,17 +302,12 @@ impl HostRun {
 
     /// A message with ops and probes; the probes that following tasks will want go along.
     pub(super) fn call(&mut self, ops: Vec<Op>, probes: Vec<Probe>, run: Option<&TaskRun>, world: &World<'_>) -> Next {
-        let mut wanted = Vec::new();
-        for probe in probes {
-            if !wanted.contains(&probe) {
-                wanted.push(probe);
-            }
-        }
-        if self.ledger.unread && !self.cache.fresh.contains_key(&ledger::probe()) {
-            wanted.push(ledger::probe());
+        let mut wanted: ahead::Wanted = probes.into_iter().collect();
+        if self.ledger.unread && !self.cache.is_fresh(&ledger::probe()) {
+            wanted.insert(ledger::probe());
         }
         if self.wants_drained() {
-            wanted.push(ledger::drained());
+            wanted.insert(ledger::drained());
         }
         let (before, after) = self.ledger_ops(run.filter(|_| !ops.is_empty()), world.board);
         let count = ops.len();
@@ -320,14 +319,14 @@ impl HostRun {
         if !ops.is_empty() {
             self.cache.expire();
         }
-        if self.cache.fresh.is_empty() {
+        if self.cache.has_nothing_fresh() {
             self.others_acted = world.others_acts;
         }
         self.ready = ahead::extend(self, run.map(TaskRun::rest), world, &mut wanted);
         let steps: Vec<Step> = ops
             .into_iter()
             .map(Step::Op)
-            .chain(wanted.iter().cloned().map(Step::Probe))
+            .chain(wanted.into_iter().map(Step::Probe))
             .collect();
         let vms = steps.iter().map(|step| match step {
             Step::Op(Op::Exec(exec)) => cli::starts_vm(&exec.argv),
@@ -338,7 +337,6 @@ impl HostRun {
         self.in_flight = Some(InFlight {
             noted: before.is_some(),
             ops: count,
-            probes: wanted,
             vms,
             outward,
         });

@@ -1,8 +1,8 @@
 //! PURE. One host on its way through one play: what to send next, what to make of the answer.
 //!
 //! **Fresh: a decision is acted on, or reported `ok`, only if every observation it used was taken after the last
-//! op that ran on the host.** It holds by construction: observations live in [`Cache::fresh`], which is emptied
-//! whenever ops are sent; what was in it becomes the *prediction* that bounds how far ahead is looked.
+//! op that ran on the host.** It holds by construction: [`Cache::fresh`] tells nothing
+//! that was seen before ops were sent; such are the *prediction* that bounds how far ahead is looked.
 //!
 //! The order of one step: settle on a task → evaluate → decide from fresh observations → if some are missing,
 //! ask for them *and* for what the following tasks will want; if there is something to do, send the ops, the
@@ -165,16 +165,42 @@ impl Acts {
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     pub who: Option<RunAs>,
-    /// Taken after the last op: fit to decide from.
-    pub fresh: HashMap<Probe, Observation>,
-    /// Taken before: fit to predict from.
-    pub stale: HashMap<Probe, Observation>,
+    /// Each with the number of [`Cache::expire`]s before it.
+    seen: HashMap<Probe, (u32, Observation), foldhash::fast::RandomState>,
+    expired: u32,
+    /// How many of them are fresh.
+    fresh: usize,
 }
 
 impl Cache {
     /// An op was sent: nothing seen before it counts any more.
     pub fn expire(&mut self) {
-        self.stale.extend(self.fresh.drain());
+        self.expired += 1;
+        self.fresh = 0;
+    }
+
+    /// What was seen after the last op: fit to decide from.
+    pub fn fresh(&self, probe: &Probe) -> Option<&Observation> {
+        let (taken, observation) = self.seen.get(probe)?;
+        (*taken == self.expired).then_some(observation)
+    }
+
+    /// What was seen at any time: fit to predict from.
+    pub fn last(&self, probe: &Probe) -> Option<&Observation> {
+        self.seen.get(probe).map(|(_, observation)| observation)
+    }
+
+    pub fn is_fresh(&self, probe: &Probe) -> bool {
+        self.fresh(probe).is_some()
+    }
+
+    pub fn has_nothing_fresh(&self) -> bool {
+        self.fresh == 0
+    }
+
+    pub fn insert(&mut self, probe: Probe, observation: Observation) {
+        let old = self.seen.insert(probe, (self.expired, observation));
+        self.fresh += usize::from(old.is_none_or(|(taken, _)| taken != self.expired));
     }
 }
 
@@ -272,7 +298,6 @@ struct InFlight {
     noted: bool,
     /// The task's ops. One of the ledger may follow: what it came to does not matter.
     ops: usize,
-    probes: Vec<Probe>,
     /// Which steps start an Erlang VM.
     vms: Vec<bool>,
     /// Others can see what the ops do; whether they are about what hosts share.

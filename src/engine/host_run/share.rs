@@ -37,7 +37,7 @@ impl HostRun {
             if self.others_acted.alone != world.others_acts.alone {
                 self.cache.expire();
             }
-            let seen = |probe: &Probe| self.cache.fresh.get(probe).cloned();
+            let seen = |probe: &Probe| self.cache.fresh(probe).cloned();
             let shared = match action.shared(&Seen::new(&seen)) {
                 // The first is the one that will look.
                 Err(Stop::NeedMore(mut probes)) => {

@@ -134,7 +134,7 @@ impl HostRun {
         if !self.aligned(&run.pos, world) {
             return Flow::Leave(Next::Wait(Condition::Aligned(run.pos.clone())));
         }
-        let look = |probe: &Probe| self.cache.fresh.get(probe).cloned();
+        let look = |probe: &Probe| self.cache.fresh(probe).cloned();
         let changes: Vec<&Change> = run.unit.later.iter().map(|l| &l.change).collect();
         let Some(first) = run.unit.later.first() else {
             return Flow::Again;
@@ -162,10 +162,10 @@ impl HostRun {
     /// one by one.
     fn judge_together(&mut self, run: &mut TaskRun, world: &mut World<'_>) -> Flow {
         run.unit.foretold.clear();
-        let look = |probe: &Probe| self.cache.fresh.get(probe).cloned();
+        let look = |probe: &Probe| self.cache.fresh(probe).cloned();
         let seen = Seen::new(&look);
         let mut missing: Vec<Probe> = run.unit.probes();
-        missing.retain(|probe| !self.cache.fresh.contains_key(probe));
+        missing.retain(|probe| !self.cache.is_fresh(probe));
         let mut decisions = Vec::new();
         if missing.is_empty() {
             for later in &run.unit.later {

@@ -1,7 +1,8 @@
 //! Files of sysctl.d(5): their lines, and which of them wins at boot.
 
-use crate::host::Probe;
+use crate::host::{Files, Probe};
 use crate::modules::knob::squeeze;
+use std::sync::Arc;
 
 /// Name → path below `/proc/sys`, after sysctl.d(5): if the first separator is a slash all is as written, if it is a dot
 /// dots are slashes and slashes are dots.
@@ -21,15 +22,9 @@ pub fn key_path(name: &str) -> String {
     }
 }
 
-/// Everything `systemd-sysctl` reads at boot: names of files (they mask each other even when empty), a blank line, then
-/// their lines that are no comments, as `FILE:LINE:TEXT`.
-const BOOT: &str = r#"set -- /etc/sysctl.d/*.conf /run/sysctl.d/*.conf /usr/local/lib/sysctl.d/*.conf /usr/lib/sysctl.d/*.conf
-for f; do if [ -e "$f" ] || [ -L "$f" ]; then echo "$f"; fi; done
-echo
-exec grep -HsnE '^[[:space:]]*[^#;[:space:]]' "$@" /dev/null"#;
-
-pub fn boot_probe() -> Probe {
-    Probe::script(BOOT, &[])
+/// Everything `systemd-sysctl` reads at boot. A file masks those of its name further down even if it is empty or no file.
+pub fn boot_probes() -> impl Iterator<Item = Probe> {
+    DIRS.iter().map(|dir| Probe::read_glob(format!("{dir}/*.conf")))
 }
 
 /// A line that says something: number from 0, path or pattern, value (`None`: a bare `-key`).
@@ -113,10 +108,18 @@ pub const DIRS: [&str; 4] = [
 
 /// One line of one of the files.
 struct Assignment {
-    file: String,
     line: usize,
     pattern: String,
     value: Option<String>,
+}
+
+fn assignments(text: &str) -> Vec<Assignment> {
+    let all = lines(text).map(|line| Assignment {
+        line: line.at + 1,
+        pattern: line.path,
+        value: line.value.map(squeeze),
+    });
+    all.collect()
 }
 
 /// What will be set, and where that is said.
@@ -126,69 +129,50 @@ pub struct Winner {
     pub value: String,
 }
 
-/// All assignments in the order in which they are read at boot.
-pub struct Boot(Vec<Assignment>);
+/// The files in the order in which they are read at boot, each with its assignments.
+pub struct Boot<'a>(Vec<(&'a str, Arc<Vec<Assignment>>)>);
 
-impl Boot {
-    /// From what [`BOOT`] printed, with the text of `own` (a path in the directories) as given instead.
-    pub fn new(listing: &str, own: Option<&str>, text: Option<&str>) -> Boot {
-        let (names, found) = listing.split_once("\n\n").unwrap_or((listing.trim_end(), ""));
-        let names = if listing.starts_with('\n') { "" } else { names };
-        let mut files: Vec<&str> = names.lines().collect();
-        if let (Some(own), Some(_)) = (own, text)
-            && !files.contains(&own)
-        {
-            files.push(own);
-        }
-        let rank = |file: &str| {
+impl<'a> Boot<'a> {
+    /// From what [`boot_probes`] saw, with the text of `own` (a path in the directories) as given instead.
+    pub fn new(files: &'a [Arc<Files>], own: Option<&'a str>, text: Option<&str>) -> Boot<'a> {
+        let content = |path: &str| files.iter().find_map(|files| files.get(path));
+        let mut paths: Vec<&str> = files
+            .iter()
+            .flat_map(|files| files.keys().map(String::as_str))
+            .collect();
+        paths.extend(own.filter(|own| text.is_some() && content(own).is_none()));
+        let rank = |path: &str| {
             DIRS.iter()
-                .position(|d| file.starts_with(&format!("{d}/")))
+                .position(|d| path.strip_prefix(d).is_some_and(|rest| rest.starts_with('/')))
                 .unwrap_or(DIRS.len())
         };
-        let name = |file: &str| file.rsplit('/').next().unwrap_or_default().to_owned();
-        files.sort_by_key(|f| (name(f), rank(f)));
-        files.dedup_by_key(|f| name(f));
-
-        let mut all = Vec::new();
-        for file in files {
-            let mut add = |number: usize, content: &str| {
-                if let Some(line) = line(number, content) {
-                    all.push(Assignment {
-                        file: file.to_owned(),
-                        line: number,
-                        pattern: line.path,
-                        value: line.value.map(squeeze),
-                    });
-                }
-            };
-            if Some(file) == own {
-                for (n, content) in text.unwrap_or_default().lines().enumerate() {
-                    add(n + 1, content);
-                }
-                continue;
-            }
-            for row in found.lines().filter_map(|r| r.strip_prefix(file)?.strip_prefix(':')) {
-                if let Some((number, content)) = row.split_once(':')
-                    && let Ok(number) = number.parse()
-                {
-                    add(number, content);
-                }
-            }
-        }
-        Boot(all)
+        let name = |path: &'a str| path.rsplit('/').next().unwrap_or_default();
+        paths.sort_by_key(|path| (name(path), rank(path)));
+        paths.dedup_by_key(|path| name(path));
+        let read = |path: &str| match content(path) {
+            _ if Some(path) == own => Arc::new(assignments(text.unwrap_or_default())),
+            Some(Some(content)) => content.reading(|content| assignments(&content.text())),
+            _ => Arc::default(),
+        };
+        Boot(paths.into_iter().map(|path| (path, read(path))).collect())
     }
 
     /// What the key will be: the last line that names it; else, unless a bare `-key` excludes it, the last pattern that
     /// matches it (sysctl.d(5): explicit keys win over patterns).
     pub fn winner(&self, path: &str) -> Option<Winner> {
-        let exact: Vec<&Assignment> = self.0.iter().filter(|a| a.pattern == path).collect();
-        let found = if exact.is_empty() {
-            self.0.iter().rev().find(|a| matches(&a.pattern, path))
-        } else {
-            exact.iter().rev().find(|a| a.value.is_some()).copied()
+        let all = || {
+            let files = self.0.iter();
+            files
+                .flat_map(|(file, assignments)| assignments.iter().map(move |a| (file, a)))
+                .rev()
+        };
+        let exact = || all().filter(|(_, a)| a.pattern == path);
+        let (file, found) = match exact().next() {
+            None => all().find(|(_, a)| matches(&a.pattern, path)),
+            Some(_) => exact().find(|(_, a)| a.value.is_some()),
         }?;
         Some(Winner {
-            file: found.file.clone(),
+            file: (*file).to_owned(),
             line: found.line,
             value: found.value.clone()?,
         })
