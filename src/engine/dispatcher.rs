@@ -68,8 +68,8 @@ pub struct BatchEnd {
     pub end_play: bool,
     /// Neither a further batch nor a further play (`any_errors_fatal`, too many failures, a failed check).
     pub stop: Option<String>,
-    /// `meta: clear_host_errors`.
-    pub clear_errors: bool,
+    /// Where `meta: clear_host_errors` stood, the last of them.
+    pub cleared: Option<Pos>,
     /// Rolling: hosts that were changed.
     pub touched: bool,
     /// Rolling: hosts that are not done, lost ones aside.
@@ -410,7 +410,7 @@ impl<'s> Dispatcher<'s> {
                     batch.end_after = batch.at[index].clone();
                 }
                 Out::EndBatch => batch.end_after = batch.at[index].clone(),
-                Out::ClearErrors => batch.end.clear_errors = true,
+                Out::ClearErrors(at) => batch.end.cleared = batch.end.cleared.take().max(Some(at)),
             }
         }
         if batch.fatal.is_some() && batch.fatal_on.is_none() {

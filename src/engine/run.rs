@@ -229,13 +229,23 @@ async fn play(
         dispatcher.around = course.around(planned, fleet);
         let mut end = dispatcher.batch(&mut runs, &targets, &fleet.board, limits).await;
         fleet.skipping &= runs.iter().all(|r| r.skipping);
+        if end.cleared.is_some() {
+            let gone = &fleet.unreachable;
+            fleet
+                .lost
+                .retain(|h| gone.contains(h) || !planned.unordered.contains(h));
+        }
         for host in &mut runs {
             fleet.produced.insert(host.name.clone(), host.produced.clone());
             fleet
                 .overlays
                 .insert(host.name.clone(), std::mem::take(&mut host.overlay));
             let lost = matches!(host.state, State::Failed | State::Unreachable);
-            if lost && (!end.clear_errors || host.state == State::Unreachable) {
+            let forgotten = host
+                .lost_at
+                .as_ref()
+                .is_some_and(|at| end.cleared.as_ref().is_some_and(|c| at < c));
+            if lost && (!forgotten || host.state == State::Unreachable) {
                 fleet.lost.insert(host.name.clone());
             }
             if host.state == State::Unreachable {

@@ -155,22 +155,16 @@ const SECRET_NAMES: [&str; 7] = [
     "ansible_ssh_password",
 ];
 
+/// Where a host is reached: under its name, if nothing else is said.
+const ADDRESS: &str = "ansible_host";
+
 impl TaskScope {
     fn in_layers(layers: &[Layer], name: &str) -> Option<Arc<Node>> {
         layers.iter().rev().find_map(|layer| find(layer, name))
     }
-}
 
-fn find(layer: &[(String, Arc<Node>)], name: &str) -> Option<Arc<Node>> {
-    layer
-        .iter()
-        .rev()
-        .find(|(n, _)| n == name)
-        .map(|(_, node)| node.clone())
-}
-
-impl Scope for TaskScope {
-    fn lookup(&self, name: &str) -> Found {
+    /// The variable as it was given: what a task knows beside that is added by `lookup`.
+    fn find(&self, name: &str) -> Found {
         if self.produced.secret.contains(name) || SECRET_NAMES.contains(&name) {
             self.tainted.set();
         }
@@ -249,7 +243,7 @@ impl Scope for TaskScope {
         if let Some(node) = Self::in_layers(&self.host.high, name) {
             return Found::Trusted(node);
         }
-        if let Some(fact) = name.strip_prefix("ansible_") {
+        if let Some(fact) = name.strip_prefix("ansible_").filter(|_| name != ADDRESS) {
             match &self.produced.facts {
                 Some(facts) => {
                     if let Some(value) = facts.get(fact) {
@@ -267,6 +261,24 @@ impl Scope for TaskScope {
             .or_else(|| self.role.as_ref().and_then(|r| role_default(r, name)))
             .or_else(|| Self::in_layers(&self.host.defaults, name))
             .map_or(Found::Missing, Found::Trusted)
+    }
+}
+
+fn find(layer: &[(String, Arc<Node>)], name: &str) -> Option<Arc<Node>> {
+    layer
+        .iter()
+        .rev()
+        .find(|(n, _)| n == name)
+        .map(|(_, node)| node.clone())
+}
+
+impl Scope for TaskScope {
+    fn lookup(&self, name: &str) -> Found {
+        match self.find(name) {
+            // Tasks always have it, `hostvars` only where the inventory says so.
+            Found::Missing if name == ADDRESS => Found::Data(Arc::new(Value::from(self.host.name.clone()))),
+            found => found,
+        }
     }
 
     fn defined_at(&self, name: &str) -> Option<crate::diagnostic::Span> {
@@ -533,11 +545,11 @@ struct RemoteScope {
 impl Scope for RemoteScope {
     fn lookup(&self, name: &str) -> Found {
         if self.reached {
-            return self.scope.lookup(name);
+            return self.scope.find(name);
         }
         // Written in the inventory: no task changes it, unless one of the same name is produced later, which
         // linear order would not show us yet either.
-        match self.scope.lookup(name) {
+        match self.scope.find(name) {
             found @ (Found::Trusted(_) | Found::Scope(_)) => found,
             found @ Found::Data(_)
                 if self.scope.host.magic.contains_key(name) || self.scope.host.play_magic.contains_key(name) =>

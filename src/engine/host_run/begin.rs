@@ -92,6 +92,7 @@ impl HostRun {
                 return Flow::Leave(Next::Turn);
             }
             self.state = if self.walk.has_failed() {
+                self.lost_at = self.lost_at.take().or(self.fails_from.take());
                 State::Failed
             } else {
                 State::Done

@@ -387,7 +387,7 @@ impl HostRun {
                 self.walk.advance();
             }
             Effect::ClearErrors => {
-                world.out.push(Out::ClearErrors);
+                world.out.push(Out::ClearErrors(self.walk.pos()));
                 self.walk.advance();
             }
             Effect::ResetConnection => {
@@ -408,6 +408,8 @@ impl HostRun {
         }
         if self.walk.has_failed() {
             self.lost_at.get_or_insert(at);
+        } else if after == AfterFailure::Always {
+            self.fails_from = Some(at);
         }
     }
 

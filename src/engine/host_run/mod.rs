@@ -130,7 +130,8 @@ pub enum Out {
     /// `meta: end_play` and `end_batch`: all hosts stop.
     EndPlay,
     EndBatch,
-    ClearErrors,
+    /// `meta: clear_host_errors` at this place.
+    ClearErrors(Pos),
 }
 
 /// How often something was begun or ended that other hosts can see.
@@ -264,6 +265,8 @@ pub struct HostRun {
     before: Option<Walk>,
     /// Where the host failed or was lost.
     pub lost_at: Option<Pos>,
+    /// Where it failed, if nothing rescues it after the `always` it is in.
+    fails_from: Option<Pos>,
     pub standing: Standing,
     /// Rolling: whether an earlier run left the node in maintenance, once the host has told.
     left_drained: Option<bool>,
@@ -398,6 +401,7 @@ impl HostRun {
             pending: None,
             before: None,
             lost_at: None,
+            fails_from: None,
             standing: Standing::Untouched,
             left_drained: None,
             returns: false,
