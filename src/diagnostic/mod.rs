@@ -53,6 +53,8 @@ pub struct SourceFile {
     /// The path as the user gave it (relative where he gave it relative), or `<command line>` and the like.
     pub name: String,
     pub text: String,
+    /// Where its lines begin.
+    lines: Vec<usize>,
 }
 
 /// All texts of a run. Cheap to clone; files are only ever added.
@@ -64,9 +66,12 @@ pub struct SourceMap {
 impl SourceMap {
     pub fn add(&self, name: impl Into<String>, text: impl Into<String>) -> FileId {
         let mut files = self.files.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let text = text.into();
+        let breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         files.push(Arc::new(SourceFile {
             name: name.into(),
-            text: text.into(),
+            lines: std::iter::once(0).chain(breaks).collect(),
+            text,
         }));
         FileId(u32::try_from(files.len() - 1).unwrap_or(u32::MAX))
     }
@@ -80,10 +85,9 @@ impl SourceMap {
     pub fn locate(&self, span: Span) -> Option<Location> {
         let file = self.get(span.file)?;
         let start = (span.start as usize).min(file.text.len());
-        let before = file.text.get(..start).unwrap_or(&file.text);
-        let line = before.matches('\n').count() + 1;
-        let line_start = before.rfind('\n').map_or(0, |n| n + 1);
-        let column = before.get(line_start..).map_or(0, |s| s.chars().count()) + 1;
+        let line = file.lines.partition_point(|begin| *begin <= start);
+        let line_start = file.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = file.text.get(line_start..start).map_or(0, |s| s.chars().count()) + 1;
         Some(Location {
             file: file.name.clone(),
             line,

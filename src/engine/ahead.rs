@@ -52,9 +52,16 @@ pub type Wanted = IndexSet<Probe, foldhash::fast::RandomState>;
 
 /// Adds to `wanted` what following tasks will look at: up to the first that is predicted to act, that runs as
 /// somebody else, or that nothing can be said about.
-pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: &mut Wanted) -> Ready {
+///
+/// `ready` is what was made ready for the message before; most of it still holds.
+pub fn extend(
+    run: &HostRun,
+    rest: Option<Rest<'_>>,
+    world: &World<'_>,
+    wanted: &mut Wanted,
+    mut ready: Ready,
+) -> Ready {
     let first = world.first;
-    let mut ready = Ready::default();
     let mut walk = run.walk.clone();
     let mut produced = run.produced.clone();
     // The current item's own probes are in `wanted` already; its result is not there yet.
@@ -64,7 +71,7 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: 
         {
             for index in rest.next..rest.items.len() {
                 let scope = item_scope(rest.scope, &task, rest.items, index);
-                if matches!(foresee_item(run, &task, spec, scope, first, wanted).0, Sight::Act) {
+                if matches!(foresee_item(run, &task, spec, scope, first, wanted, None).0, Sight::Act) {
                     return ready;
                 }
             }
@@ -90,7 +97,8 @@ pub fn extend(run: &HostRun, rest: Option<Rest<'_>>, world: &World<'_>, wanted: 
             walk.advance();
             continue;
         }
-        let (sight, action) = foresee(run, &task, spec, &scope, first, wanted);
+        let made = ready.take(&pos, &task, &produced);
+        let (sight, action) = foresee(run, &task, spec, &scope, first, wanted, made);
         // What read a secret is evaluated again in its turn, so that it is known that it did.
         if let Some(action) = action.filter(|_| spec.local && !scope.tainted.get()) {
             let prepared = Prepared {
@@ -124,6 +132,7 @@ fn foresee(
     scope: &Arc<TaskScope>,
     first: bool,
     wanted: &mut Wanted,
+    made: Option<Box<dyn Action>>,
 ) -> (Sight, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope.clone());
     if matches!(spec.kind, Kind::Control) {
@@ -139,12 +148,12 @@ fn foresee(
     }
     let items = match evaluation.items(task) {
         Ok(Some(items)) => items,
-        Ok(None) => return foresee_item(run, task, spec, scope.clone(), first, wanted),
+        Ok(None) => return foresee_item(run, task, spec, scope.clone(), first, wanted, made),
         Err(_) => return (Sight::Nothing, None),
     };
     for index in 0..items.len() {
         let scope = item_scope(scope, task, &items, index);
-        if matches!(foresee_item(run, task, spec, scope, first, wanted).0, Sight::Act) {
+        if matches!(foresee_item(run, task, spec, scope, first, wanted, None).0, Sight::Act) {
             return (Sight::Act, None);
         }
     }
@@ -167,6 +176,7 @@ fn foresee_item(
     scope: Arc<TaskScope>,
     first: bool,
     wanted: &mut Wanted,
+    made: Option<Box<dyn Action>>,
 ) -> (Sight, Option<Box<dyn Action>>) {
     let evaluation = run.evaluation(scope);
     match evaluation.when(task) {
@@ -174,7 +184,7 @@ fn foresee_item(
         Ok(None) | Err(Trouble::NotYet(_)) => {}
         Ok(Some(_)) | Err(Trouble::Wrong(_)) => return (Sight::Nothing, None),
     }
-    let action = match evaluation.action(task, spec) {
+    let action = match made.map_or_else(|| evaluation.action(task, spec), Ok) {
         Ok(action) => action,
         Err(Trouble::NotYet(_)) => {
             add(run, evaluation.guess(task, spec), wanted);

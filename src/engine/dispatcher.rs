@@ -25,7 +25,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 enum Message {
     Answer {
         host: String,
-        request: Request,
+        request: Box<Request>,
         answer: Result<Response, CallError>,
         connect_ms: Option<u64>,
     },
@@ -157,6 +157,7 @@ impl<'s> Dispatcher<'s> {
                 }
                 // Everybody waits for somebody: nothing can be awaited that would come; go on in order.
                 let (index, _) = batch.waiting.remove(0);
+                batch.still.0 = 0;
                 batch.released.insert(index);
                 batch.ready.push_back(index);
                 continue;
@@ -209,6 +210,7 @@ impl<'s> Dispatcher<'s> {
                     let mut world = World {
                         least: batch.least(),
                         board,
+                        told: &batch.tasks,
                         once: &mut batch.once,
                         at: &batch.at,
                         first,
@@ -219,7 +221,7 @@ impl<'s> Dispatcher<'s> {
                         out: &mut out,
                     };
                     let acts = runs[index].acts;
-                    runs[index].answer(request, answer, &mut world);
+                    runs[index].answer(*request, answer, &mut world);
                     batch.fatal = world.fatal;
                     batch.acts.add(runs[index].acts.less(acts));
                     self.relay(&mut batch, runs, index, out);
@@ -285,6 +287,7 @@ impl<'s> Dispatcher<'s> {
         let mut world = World {
             least,
             board,
+            told: &batch.tasks,
             once: &mut batch.once,
             at: &batch.at,
             first,
@@ -437,7 +440,7 @@ impl<'s> Dispatcher<'s> {
                     if address
                         .send(Message::Answer {
                             host: host.clone(),
-                            request,
+                            request: Box::new(request),
                             answer,
                             connect_ms,
                         })
@@ -530,6 +533,9 @@ struct Batch {
     index: HashMap<String, usize>,
     ready: VecDeque<usize>,
     waiting: Vec<(usize, Condition)>,
+    /// So many of them, from the first, wait for [`Condition::Aligned`] alone, and did not find it when the least
+    /// position was this.
+    still: (usize, Option<Pos>),
     /// Calls and timers under way.
     busy: usize,
     /// Hosts with a timer.
@@ -563,6 +569,7 @@ impl Batch {
             index: runs.iter().enumerate().map(|(i, r)| (r.name.clone(), i)).collect(),
             ready: (0..runs.len()).collect(),
             waiting: Vec::new(),
+            still: (0, None),
             busy: 0,
             asleep: BTreeSet::new(),
             at: vec![None; runs.len()],
@@ -650,8 +657,8 @@ impl Batch {
             return;
         }
         let least = self.least();
-        let mut still = Vec::new();
-        for (index, condition) in std::mem::take(&mut self.waiting) {
+        let mut known = if self.still.1 == least { self.still.0 } else { 0 };
+        for (index, condition) in self.waiting.split_off(known) {
             let holds = match &condition {
                 Condition::Aligned(pos) => least.as_ref().is_none_or(|l| l >= pos),
                 Condition::Hosts(hosts, pos) => hosts.iter().all(|h| board.has_reached(h, pos)),
@@ -664,15 +671,17 @@ impl Batch {
                 Condition::Shared(pos) => self.shares.whose(index, pos) != Whose::Awaited,
             };
             if holds {
-                self.ready.push_back(index)
-            } else {
-                still.push((index, condition))
+                self.ready.push_back(index);
+                continue;
             }
+            known += usize::from(known == self.waiting.len() && matches!(condition, Condition::Aligned(_)));
+            self.waiting.push((index, condition));
         }
-        self.waiting = still;
+        self.still = (known, least);
     }
 
     fn wake_all(&mut self) {
+        self.still.0 = 0;
         self.ready.extend(self.waiting.drain(..).map(|(index, _)| index));
     }
 }

@@ -63,7 +63,7 @@ impl ItemOutcome {
         outcome
     }
 
-    pub fn changed(change: Change, report: Report) -> Self {
+    pub fn changed(change: Change, mut report: Report) -> Self {
         let mut outcome = ItemOutcome {
             changed: report.changed.unwrap_or(change.changed),
             deltas: change.deltas,
@@ -71,15 +71,9 @@ impl ItemOutcome {
         };
         // What `decide` said before the change stands (`line added`, a backup's name...); the look after it adds what
         // could not be known then (an owner's number...).
-        let warnings = change.report.warnings.clone();
-        let values = change.report.values.clone();
+        report.values.retain(|name, _| !change.report.values.contains_key(name));
         outcome.absorb(change.report);
         outcome.absorb(report);
-        outcome.values.extend(values);
-        outcome.warnings.dedup();
-        if outcome.warnings.is_empty() {
-            outcome.warnings = warnings;
-        }
         outcome
     }
 

@@ -142,7 +142,7 @@ impl HostRun {
         }
         let aligned = self.aligned(&pos, world);
         let once = self.once(&task, &scope);
-        if (self.play.strict || once) && !aligned {
+        if (self.play.strict || self.at_controller || once) && !aligned {
             return Err(Next::Wait(Condition::Aligned(pos)));
         }
         // Hosts before this one may be past it without having run it: they ended, or passed over its role.
@@ -278,6 +278,9 @@ impl HostRun {
     }
 
     pub(super) fn announce(&self, task: &Arc<Task>, pos: &Pos, scope: &Arc<TaskScope>, world: &mut World<'_>) {
+        if world.told.contains_key(pos) {
+            return;
+        }
         let evaluation = self.evaluation(scope.clone());
         let own = match &task.name {
             Some(name) => {

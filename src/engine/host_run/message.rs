@@ -322,7 +322,11 @@ impl HostRun {
         if self.cache.has_nothing_fresh() {
             self.others_acted = world.others_acts;
         }
-        self.ready = ahead::extend(self, run.map(TaskRun::rest), world, &mut wanted);
+        let ready = std::mem::take(&mut self.ready);
+        self.ready = ahead::extend(self, run.map(TaskRun::rest), world, &mut wanted, ready);
+        if self.at_controller {
+            self.ready = ahead::Ready::default();
+        }
         let steps: Vec<Step> = ops
             .into_iter()
             .map(Step::Op)

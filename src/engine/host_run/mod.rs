@@ -36,7 +36,7 @@ use crate::language::{Node, Task};
 use crate::modules::{self, Action, Change, Decision, Failure, Kind, Report, Seen, Settle, Stop};
 use crate::transport::{CallError, CallErrorKind, Reply, Request, Response, RunAs, Step};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// What a host wants next.
@@ -75,6 +75,8 @@ pub struct World<'a> {
     /// The least position of the hosts of the batch that are still on their way, this one included.
     pub least: Option<Pos>,
     pub board: &'a Arc<Blackboard>,
+    /// The tasks whose beginning has been told, by any host.
+    pub told: &'a BTreeMap<Pos, u64>,
     /// Results of `run_once` tasks by position; the first host that comes by runs the task.
     pub once: &'a mut HashMap<Pos, Once>,
     /// Where the hosts of the batch stand; `None` for who is through or lost.
@@ -234,6 +236,9 @@ pub struct HostRun {
     pub cache: Cache,
     ready: ahead::Ready,
     pub overlay: Overlay,
+    /// A host of the batch is the controller itself: what it does may change the files that tasks read there, so nobody
+    /// runs ahead and nothing is made ready in advance.
+    pub at_controller: bool,
     pub state: State,
     pub stats: Stats,
     /// Ops that ran.
@@ -382,6 +387,7 @@ impl HostRun {
             cache: Cache::default(),
             ready: ahead::Ready::default(),
             overlay: Overlay::default(),
+            at_controller: false,
             state: State::Running,
             stats: Stats::default(),
             executions: 0,
