@@ -139,41 +139,31 @@ fn debug(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Troubl
 
 fn set_fact(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Trouble> {
     let mut arguments = evaluation.arguments(task)?;
-    if let Some(cacheable) = arguments.remove("cacheable")
-        && modules::boolean(&cacheable) == Some(true)
-    {
-        let span = arg(task, &["cacheable"]).map_or(task.module_span, |n| n.span);
-        return Err(Trouble::Wrong(Box::new(
-            Diagnostic::error(Code::NOT_SUPPORTED, "`cacheable` is not supported yet")
-                .at(span, "there is no fact cache between runs"),
-        )));
-    }
+    let cacheable = arguments.remove("cacheable");
     if arguments.is_empty() {
         return Err(Trouble::Wrong(Box::new(
             Diagnostic::error(Code::MISSING_ARGUMENT, "`set_fact` needs at least one variable")
                 .at(task.module_span, ""),
         )));
     }
-    if let Some(name) = arguments.keys().find(|name| !is_name(name)) {
-        let span = arg(task, &[name]).map_or(task.module_span, |n| n.span);
-        return Err(Trouble::Wrong(Box::new(
-            Diagnostic::error(Code::VALUE, format!("`{name}` is no name of a variable"))
-                .at(span, "the value of that name")
-                .note("names are letters, digits and `_`, and do not begin with a digit"),
-        )));
+    for name in arguments.keys() {
+        let entries = task.args.as_map().map(|m| m.entries.as_slice()).unwrap_or_default();
+        let written = entries.iter().find(|e| e.key == *name);
+        let mut wrong = Vec::new();
+        language::is_name(name, written.map_or(task.module_span, |e| e.key_span), &mut wrong);
+        if let Some(wrong) = wrong.pop() {
+            return Err(Trouble::Wrong(Box::new(wrong)));
+        }
     }
     let mut outcome = ItemOutcome::default();
     outcome
         .values
         .insert("ansible_facts".to_owned(), Value::Object(arguments.clone()));
+    if cacheable.is_some_and(|c| modules::boolean(&c) == Some(true)) {
+        outcome.facts = arguments.clone();
+    }
     outcome.set = arguments;
     Ok(outcome)
-}
-
-/// What a template can name.
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn meta(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Trouble> {

@@ -174,7 +174,8 @@ pub fn name(node: &Node, what: &str, out: Out<'_>) -> Option<String> {
     is_name(name, node.span, out).then(|| name.to_owned())
 }
 
-fn is_name(name: &str, span: crate::diagnostic::Span, out: Out<'_>) -> bool {
+/// Whether a variable can have this name; why not is told.
+pub fn is_name(name: &str, span: crate::diagnostic::Span, out: Out<'_>) -> bool {
     // What Ansible keeps back of Jinja's words; `if` and the like are allowed.
     const RESERVED: &[&str] = &["False", "None", "True", "false", "none", "not", "true"];
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
