@@ -48,7 +48,8 @@
 )]
 
 use rmqplay::host::{
-    Content, Delta, ExecResult, Facet, FileKind, Guard, Layer, Observation, Op, Outcome, Probe, Stat, Status, Undo,
+    Content, Delta, ExecResult, Facet, FileKind, Files, Guard, Layer, Observation, Op, Outcome, Probe, Stat, Status,
+    Undo,
 };
 use rmqplay::modules::{
     Action, ArgError, Change, Decision, Failure, Kind, Prepare, Report, Seen, Settle, Stop, coerce, find,
@@ -590,15 +591,12 @@ impl Host {
             Probe::Glob { pattern } => Some(Observation::List(glob(tree, pattern))),
             Probe::ReadGlob { pattern } => {
                 let read = |path: &String| {
-                    resolve(tree, path)
-                        .and_then(|p| node(tree, &p))
-                        .filter(|e| e.stat.kind == FileKind::File)
-                        .map(|e| e.content)
+                    let found = resolve(tree, path).and_then(|p| node(tree, &p));
+                    found.filter(|e| e.stat.kind == FileKind::File).map(|e| e.content)
                 };
-                let found = glob(tree, pattern);
-                Some(Observation::Files(
-                    found.into_iter().map(|path| (path.clone(), read(&path))).collect(),
-                ))
+                let found = glob(tree, pattern).into_iter();
+                let files: Files = found.map(|path| (path.clone(), read(&path))).collect();
+                Some(Observation::Files(files.into()))
             }
             Probe::Exec { .. } | Probe::Facts | Probe::Tcp { .. } => None,
         }
@@ -925,7 +923,10 @@ fn observation(text: &str, value: &Value) -> Result<(String, Observation)> {
             _ => return Err("expected a mapping or null".to_owned()),
         }),
         "glob" => Observation::List(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
-        "read_glob" => Observation::Files(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
+        "read_glob" => {
+            let files: Files = serde_json::from_value(value.clone()).map_err(|e| e.to_string())?;
+            Observation::Files(files.into())
+        }
         "hash" | "tcp" => Observation::Text(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
         "facts" => Observation::Facts(value.clone()),
         "exec" => Observation::Exec(exec_result(value)?),

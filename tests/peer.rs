@@ -203,7 +203,7 @@ fn read_of_a_glob(host: &Backend) {
     ]);
     let files = |files: &[(&str, Option<&str>)]| {
         let files = files.iter().map(|(name, text)| (dir.at(name), text.map(Content::from)));
-        Observation::Files(files.collect())
+        Observation::Files(std::sync::Arc::new(files.collect()))
     };
     let matched = [
         ("a b.conf", Some("a b.conf")),
@@ -218,8 +218,8 @@ fn read_of_a_glob(host: &Backend) {
     assert_eq!(seen[4], files(&[("x.other", Some("x.other"))]));
     // One that can be opened and not read spoils no other.
     let seen = host.look([Probe::read_glob("/proc/self/me[m]"), Probe::read_glob(dir.at("x*"))]);
-    let unreadable = [("/proc/self/mem".to_owned(), None)];
-    assert_eq!(seen[0], Observation::Files(unreadable.into()));
+    let unreadable = std::sync::Arc::new([("/proc/self/mem".to_owned(), None)].into());
+    assert_eq!(seen[0], Observation::Files(unreadable));
     assert_eq!(seen[1], files(&[("x.other", Some("x.other"))]));
 }
 

@@ -138,28 +138,39 @@ fn debug(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Troubl
 }
 
 fn set_fact(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Trouble> {
-    let mut arguments = evaluation.arguments(task)?;
-    let cacheable = arguments.remove("cacheable");
+    let mut arguments = Map::new();
+    let mut cacheable = false;
+    for entry in task.args.as_map().iter().flat_map(|map| &map.entries) {
+        let Some(value) = evaluation.resolve(&entry.value)? else {
+            continue;
+        };
+        if entry.key == "cacheable" {
+            cacheable = modules::boolean(&value) == Some(true);
+            continue;
+        }
+        // The one place where the name of a variable may be a template.
+        let key = Node::str(entry.key_span, &entry.key);
+        let name = if key.is_template() {
+            evaluation.text(&key)?
+        } else {
+            entry.key.clone()
+        };
+        if let Some(wrong) = language::not_a_variable(&name, entry.key_span) {
+            return Err(Trouble::Wrong(Box::new(wrong)));
+        }
+        arguments.insert(name, value);
+    }
     if arguments.is_empty() {
         return Err(Trouble::Wrong(Box::new(
             Diagnostic::error(Code::MISSING_ARGUMENT, "`set_fact` needs at least one variable")
                 .at(task.module_span, ""),
         )));
     }
-    for name in arguments.keys() {
-        let entries = task.args.as_map().map(|m| m.entries.as_slice()).unwrap_or_default();
-        let written = entries.iter().find(|e| e.key == *name);
-        let mut wrong = Vec::new();
-        language::is_name(name, written.map_or(task.module_span, |e| e.key_span), &mut wrong);
-        if let Some(wrong) = wrong.pop() {
-            return Err(Trouble::Wrong(Box::new(wrong)));
-        }
-    }
     let mut outcome = ItemOutcome::default();
     outcome
         .values
         .insert("ansible_facts".to_owned(), Value::Object(arguments.clone()));
-    if cacheable.is_some_and(|c| modules::boolean(&c) == Some(true)) {
+    if cacheable {
         outcome.facts = arguments.clone();
     }
     outcome.set = arguments;

@@ -210,6 +210,7 @@ impl<'s> Dispatcher<'s> {
                         least: batch.least(),
                         board,
                         once: &mut batch.once,
+                        at: &batch.at,
                         first,
                         index,
                         shares: &mut batch.shares,
@@ -247,7 +248,8 @@ impl<'s> Dispatcher<'s> {
         end.touched = !batch.turns.touched.is_empty();
         end.unfinished = batch.turns.unfinished.iter().map(|i| runs[*i].name.clone()).collect();
         // Where every host was rescued, nothing was fatal after all.
-        if let Some(host) = batch.fatal_on.filter(|_| runs.iter().any(|r| r.state == State::Failed)) {
+        let fatal = |run: &HostRun| run.state == State::Failed && run.failed_with_all;
+        if let Some(host) = batch.fatal_on.filter(|_| runs.iter().any(fatal)) {
             let why = format!("what fails on {host} fails everywhere (`any_errors_fatal` or `run_once`)");
             end.stop.get_or_insert(why);
         }
@@ -284,6 +286,7 @@ impl<'s> Dispatcher<'s> {
             least,
             board,
             once: &mut batch.once,
+            at: &batch.at,
             first,
             index,
             shares: &mut batch.shares,
@@ -647,13 +650,14 @@ impl Batch {
             return;
         }
         let least = self.least();
-        let first = self.first();
         let mut still = Vec::new();
         for (index, condition) in std::mem::take(&mut self.waiting) {
             let holds = match &condition {
                 Condition::Aligned(pos) => least.as_ref().is_none_or(|l| l >= pos),
                 Condition::Hosts(hosts, pos) => hosts.iter().all(|h| board.has_reached(h, pos)),
-                Condition::Once(pos) => self.once.contains_key(pos) || first == Some(index),
+                Condition::Once(pos) => {
+                    self.once.contains_key(pos) || self.at[..index].iter().flatten().all(|before| before > pos)
+                }
                 Condition::Said(pos) => (0..index).all(|before| {
                     self.at[before].as_ref().is_none_or(|at| at > pos) || self.shares.has_said(before, pos)
                 }),

@@ -582,7 +582,7 @@ impl Prepare for Context<'_> {
                     ..ArgError::default()
                 },
                 Trouble::Wrong(diagnostic) => {
-                    let diagnostic = diagnostic.related("the template is used by this task", self.task.span, "");
+                    let diagnostic = diagnostic.related("the template is used by this task", self.task.module_span, "");
                     ArgError {
                         diagnostic: Some(Box::new(diagnostic)),
                         ..ArgError::default()

@@ -214,9 +214,15 @@ pub struct Failed {
     pub helps: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub location: Option<Location>,
-    /// The rendered diagnostic where one exists (templates): text without colour.
+    /// The rendered diagnostic where one exists (templates): text without colour. Whom it befell it names with
+    /// [`undefined_on`], if at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rendered: Option<String>,
+}
+
+/// The label under an undefined name.
+pub fn undefined_on(whom: &str) -> String {
+    format!("undefined on {whom}")
 }
 
 /// Ansible's counters.

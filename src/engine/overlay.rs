@@ -9,6 +9,7 @@ mod units;
 use self::units::Units;
 use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat, kernel_file};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
@@ -186,8 +187,9 @@ impl Overlay {
                 list.sort();
                 Observation::List(list)
             }
-            (Probe::ReadGlob { pattern }, Observation::Files(mut files)) => {
+            (Probe::ReadGlob { pattern }, Observation::Files(mut seen)) => {
                 for (path, file) in self.matching(pattern) {
+                    let files = Arc::make_mut(&mut seen);
                     match file {
                         Some(file) => {
                             let old = files.remove(path).flatten();
@@ -196,7 +198,7 @@ impl Overlay {
                         None => _ = files.remove(path),
                     }
                 }
-                Observation::Files(files)
+                Observation::Files(seen)
             }
             (_, seen) => seen,
         };

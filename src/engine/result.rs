@@ -40,6 +40,10 @@ pub struct ItemOutcome {
     pub quiet: bool,
     /// Told as with `no_log`.
     pub secret: bool,
+    /// `until` never came true, which is no failure since `failed_when` says so.
+    pub gave_up: bool,
+    /// A failure that `ignore_errors` or `ignore_unreachable` passes over.
+    pub forgiven: bool,
     /// Shown for the item of a loop.
     pub label: Option<String>,
     /// What the item holds for secret arguments: not told where the item is.
@@ -158,6 +162,11 @@ impl ItemOutcome {
         }
     }
 
+    /// `ignore_unreachable`: the host could not be reached.
+    pub fn unreachable(&self) -> bool {
+        self.values.get("unreachable") == Some(&Value::Bool(true))
+    }
+
     pub fn status(&self) -> TaskStatus {
         if self.failure.is_some() {
             TaskStatus::Failed
@@ -176,8 +185,8 @@ impl ItemOutcome {
     fn value(&self) -> Map<String, Value> {
         let mut value = self.values.clone();
         value.insert("changed".to_owned(), Value::Bool(self.changed));
-        let unreachable = value.get("unreachable") == Some(&Value::Bool(true));
-        value.insert("failed".to_owned(), Value::Bool(self.failure.is_some() && !unreachable));
+        let failed = self.gave_up || self.failure.is_some() && !self.unreachable();
+        value.insert("failed".to_owned(), Value::Bool(failed));
         if self.skipped {
             value.insert("skipped".to_owned(), Value::Bool(true));
         }
@@ -367,6 +376,19 @@ fn describe(op: &crate::host::Op) -> String {
     }
 }
 
+/// A scope in which an item's result stands under the name that registers it.
+pub fn with_result(scope: &Arc<TaskScope>, task: &Task, outcome: &ItemOutcome) -> Arc<TaskScope> {
+    let Some(name) = &task.register else {
+        return scope.clone();
+    };
+    let mut local: HashMap<String, Arc<Value>> = (*scope.local).clone();
+    local.insert(name.clone(), Arc::new(Value::Object(outcome.value())));
+    Arc::new(TaskScope {
+        local: Arc::new(local),
+        ..(**scope).clone()
+    })
+}
+
 pub enum Verdict {
     Final,
     Retry { left: u32, delay: f64 },
@@ -380,28 +402,26 @@ pub fn judge(
     outcome: &mut ItemOutcome,
     attempt: u32,
 ) -> Result<Verdict, Trouble> {
-    let with_result = |outcome: &ItemOutcome, attempts: Option<u32>| {
-        let mut local: HashMap<String, Arc<Value>> = (*scope.local).clone();
-        if let Some(name) = &task.register {
-            let mut value = outcome.value();
-            if let Some(attempts) = attempts {
-                value.insert("attempts".to_owned(), Value::from(attempts));
-            }
-            local.insert(name.clone(), Arc::new(Value::Object(value)));
-        }
-        let scope = Arc::new(TaskScope {
-            local: Arc::new(local),
-            ..(**scope).clone()
-        });
-        Evaluation {
-            play,
-            scope,
-            handler: false,
-        }
+    let evaluation = |scope: Arc<TaskScope>| Evaluation {
+        play,
+        scope,
+        handler: false,
     };
+    let with_result = |outcome: &ItemOutcome| evaluation(with_result(scope, task, outcome));
+    let retries = match &task.retries {
+        Some(node) => {
+            let retries = evaluation(scope.clone()).integer(node, "retries")?;
+            u32::try_from(retries.max(0)).unwrap_or(u32::MAX)
+        }
+        None if task.until.is_some() => 3,
+        None => 0,
+    };
+    if retries > 0 {
+        outcome.values.insert("attempts".to_owned(), Value::from(attempt + 1));
+    }
     let dry = outcome.foretold;
     if let Some(conditions) = &task.changed_when {
-        match with_result(outcome, None).all(conditions) {
+        match with_result(outcome).all(conditions) {
             Ok(failing) => outcome.changed = failing.is_none(),
             // A dry run has no result to judge by.
             Err(_) if dry => {
@@ -415,7 +435,7 @@ pub fn judge(
         return Ok(Verdict::Final);
     }
     if let Some(conditions) = &task.failed_when {
-        let fails = with_result(outcome, None).all(conditions)?.is_none();
+        let fails = with_result(outcome).all(conditions)?.is_none();
         outcome
             .values
             .insert("failed_when_result".to_owned(), Value::Bool(fails));
@@ -442,38 +462,37 @@ pub fn judge(
             outcome.failure = failed.failure;
         }
     }
-    if task.until.is_none() && task.retries.is_none() {
+    if retries == 0 {
         return Ok(Verdict::Final);
     }
-    let evaluation = with_result(outcome, Some(attempt + 1));
-    let retries = match &task.retries {
-        Some(node) => u32::try_from(evaluation.integer(node, "retries")?.max(0)).unwrap_or(u32::MAX),
-        None => 3,
-    };
-    let delay = match &task.delay {
-        Some(node) => {
-            let value = evaluation.resolve(node)?.unwrap_or(Value::Null);
-            crate::modules::plain(&value).parse::<f64>().unwrap_or(5.0).max(0.0)
-        }
-        None => 5.0,
-    };
+    let evaluation = with_result(outcome);
     let reached = match &task.until {
         Some(conditions) => evaluation.all(conditions)?.is_none(),
         None => outcome.failure.is_none(),
     };
-    drop(evaluation);
     if reached {
-        outcome.values.insert("attempts".to_owned(), Value::from(attempt + 1));
         return Ok(Verdict::Final);
     }
     if attempt < retries {
+        let delay = match &task.delay {
+            Some(node) => {
+                let value = evaluation.resolve(node)?.unwrap_or(Value::Null);
+                let seconds = crate::modules::plain(&value).parse::<f64>().unwrap_or(5.0);
+                if seconds < 0.0 { 1.0 } else { seconds }
+            }
+            None => 5.0,
+        };
         return Ok(Verdict::Retry {
             left: retries - attempt,
             delay,
         });
     }
+    drop(evaluation);
     outcome.values.insert("attempts".to_owned(), Value::from(retries));
-    if outcome.failure.is_none() {
+    if task.failed_when.is_some() {
+        // That has the last word on what the task came to; the result tells of the other.
+        outcome.gave_up = true;
+    } else if outcome.failure.is_none() {
         let text = task
             .until
             .iter()
@@ -500,6 +519,10 @@ pub struct Summary {
     pub unknown: Option<String>,
     pub partial: bool,
     pub failure: Option<Failed>,
+    /// All failures are passed over.
+    pub forgiven: bool,
+    /// It is a failure only since the host could not be reached.
+    pub unreachable: bool,
     pub deltas: Vec<Delta>,
     pub layers: Vec<Layer>,
     pub warnings: Vec<String>,
@@ -513,6 +536,17 @@ pub struct Summary {
     pub secrets: Vec<String>,
 }
 
+impl Summary {
+    /// It was done, and is a failure all the same.
+    pub fn fail(&mut self, failed: Failed) {
+        self.status = TaskStatus::Failed;
+        self.value.insert("failed".to_owned(), Value::Bool(true));
+        self.value.insert("msg".to_owned(), Value::from(failed.msg.clone()));
+        self.failure = Some(failed);
+        self.forgiven = false;
+    }
+}
+
 pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
     let mut summary = Summary {
         status: TaskStatus::Ok,
@@ -520,6 +554,8 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         unknown: None,
         partial: outcomes.iter().any(|o| o.partial),
         failure: None,
+        forgiven: false,
+        unreachable: false,
         deltas: Vec::new(),
         layers: Vec::new(),
         warnings: Vec::new(),
@@ -532,10 +568,14 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         quiet: !outcomes.is_empty() && outcomes.iter().all(|o| o.quiet),
     };
     let changed = outcomes.iter().any(|o| o.changed);
-    let failed = outcomes.iter().any(|o| o.failure.is_some());
+    let failures = || outcomes.iter().filter(|o| o.failure.is_some());
+    let unreachable = failures().any(ItemOutcome::unreachable);
+    let failed = failures().any(|o| !o.unreachable());
+    summary.forgiven = failures().all(|o| o.forgiven);
+    summary.unreachable = unreachable && !failed;
     let skipped = outcomes.iter().all(|o| o.skipped);
     summary.unknown = outcomes.iter().find_map(|o| o.unknown.clone());
-    summary.status = if failed {
+    summary.status = if failed || unreachable {
         TaskStatus::Failed
     } else if changed {
         TaskStatus::Changed
@@ -549,6 +589,7 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
     if looped {
         let results: Vec<Value> = outcomes.iter().map(|o| Value::Object(o.value())).collect();
         let value = &mut summary.value;
+        let failed = failed || outcomes.iter().any(|o| o.gave_up);
         if results.is_empty() {
             value.insert("skipped_reason".to_owned(), Value::from("No items in the list"));
         } else {
@@ -565,6 +606,9 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
         value.insert("changed".to_owned(), Value::Bool(changed));
         value.insert("failed".to_owned(), Value::Bool(failed));
         value.insert("skipped".to_owned(), Value::Bool(skipped));
+        if unreachable {
+            value.insert("unreachable".to_owned(), Value::Bool(true));
+        }
         summary.items = outcomes
             .iter()
             .map(|o| ItemResult {

@@ -150,7 +150,7 @@ fn collect(items: &[Item], out: &mut Vec<Arc<Task>>) {
     for item in items {
         match item {
             Item::Task(task) if writes(task) => out.push(task.clone()),
-            Item::Task(_) => {}
+            Item::Task(_) | Item::RoleEnd(_) => {}
             Item::Block(block) => {
                 for part in [&block.block, &block.rescue, &block.always] {
                     collect(part, out);
@@ -191,6 +191,7 @@ fn results(plays: &[Arc<Play>]) -> Produced {
                 Item::Block(block) => [&block.block, &block.rescue, &block.always]
                     .into_iter()
                     .for_each(|part| names(part, out)),
+                Item::RoleEnd(_) => {}
             }
         }
     }
@@ -354,7 +355,7 @@ impl Looker<'_> {
             Ok(None) => return,
             Err(Why::Open(why)) => return self.untold(task, host, why),
             Err(Why::Wrong(diagnostic)) => {
-                let used = diagnostic.related("the template is used by this task", task.span, "");
+                let used = diagnostic.related("the template is used by this task", task.module_span, "");
                 return self.found.wrong.push(used);
             }
         };

@@ -295,6 +295,7 @@ impl Scope for TaskScope {
                 role.defaults
                     .iter()
                     .chain(&role.vars)
+                    .chain(&role.given)
                     .chain(&role.params)
                     .map(|(n, _)| n.clone()),
             );
@@ -315,12 +316,31 @@ impl Scope for TaskScope {
     }
 }
 
+/// A variable as the tasks of a role see it: where the role is used, its own, those of the roles it depends on (the
+/// last first), then those of the roles that brought it here.
 fn role_var(role: &Role, name: &str) -> Option<Arc<Node>> {
-    find(&role.vars, name).or_else(|| role.parents.iter().find_map(|p| role_var(p, name)))
+    fn exported(role: &Role, name: &str) -> Option<Arc<Node>> {
+        let dependencies = || role.dependencies.iter().rev().find_map(|d| exported(d, name));
+        find(&role.vars, name).or_else(dependencies)
+    }
+    find(&role.given, name)
+        .or_else(|| exported(role, name))
+        .or_else(|| users(role).find_map(|u| find(&u.vars, name).or_else(|| find(&u.given, name))))
 }
 
 fn role_default(role: &Role, name: &str) -> Option<Arc<Node>> {
-    find(&role.defaults, name).or_else(|| role.parents.iter().find_map(|p| role_default(p, name)))
+    fn needed(role: &Role, name: &str) -> Option<Arc<Node>> {
+        let of = |d: &Arc<Role>| find(&d.defaults, name).or_else(|| needed(d, name));
+        role.dependencies.iter().rev().find_map(of)
+    }
+    find(&role.defaults, name)
+        .or_else(|| users(role).find_map(|u| find(&u.defaults, name)))
+        .or_else(|| needed(role, name))
+}
+
+/// The roles that depend on this one, the nearest first.
+fn users(role: &Role) -> impl Iterator<Item = &Role> {
+    std::iter::successors(role.user.as_deref(), |r| r.user.as_deref())
 }
 
 /// What hosts see of each other: the variables of each, and what its tasks produced with the position at which

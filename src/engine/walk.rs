@@ -77,6 +77,10 @@ pub struct Walk {
     pub notified: BTreeSet<usize>,
     /// Dry run: handlers that run if a task whose outcome cannot be known changes something.
     pub maybe_notified: BTreeSet<usize>,
+    /// Uses of roles ([`Role::identity`]) of which a task has run here, and those that came to their end with that:
+    /// equal uses further on are passed over.
+    begun_roles: BTreeSet<usize>,
+    done_roles: BTreeSet<usize>,
     only_checks: bool,
     ended: bool,
     failed: bool,
@@ -92,6 +96,8 @@ impl Walk {
             stack: Vec::new(),
             notified: BTreeSet::new(),
             maybe_notified: BTreeSet::new(),
+            begun_roles: BTreeSet::new(),
+            done_roles: BTreeSet::new(),
             only_checks,
             ended: false,
             failed: false,
@@ -104,16 +110,30 @@ impl Walk {
             if self.ended {
                 return None;
             }
+            // Handlers that were notified run, whatever became of their role.
+            let handlers = self.stack.iter().any(|f| matches!(f, Frame::Handlers { .. }));
             let Some(frame) = self.stack.last_mut() else {
                 if !self.enter_station() {
                     return None;
                 }
                 continue;
             };
+            let done = &self.done_roles;
+            let passed_over = |task: &Task| {
+                let role = task.role.as_ref().filter(|role| !role.duplicates && !handlers);
+                role.is_some_and(|role| done.contains(&role.identity))
+            };
             match frame {
                 Frame::List { items, index } => match items.get(*index).cloned() {
+                    Some(Item::Task(task)) if passed_over(&task) => step(frame),
                     Some(Item::Task(task)) => return Some(task),
                     Some(Item::Block(block)) => self.push_block(block),
+                    Some(Item::RoleEnd(role)) => {
+                        step(frame);
+                        if self.begun_roles.contains(&role.identity) {
+                            self.done_roles.insert(role.identity);
+                        }
+                    }
                     None => self.pop(),
                 },
                 Frame::Block {
@@ -128,8 +148,10 @@ impl Walk {
                         Part::Always => &block.always,
                     };
                     match list.get(*index).cloned() {
+                        Some(Item::Task(task)) if passed_over(&task) => step(frame),
                         Some(Item::Task(task)) => return Some(task),
                         Some(Item::Block(inner)) => self.push_block(inner),
+                        Some(Item::RoleEnd(_)) => step(frame),
                         None if *part != Part::Always => {
                             *part = Part::Always;
                             *index = 0;
@@ -158,10 +180,9 @@ impl Walk {
                                 Item::Task(task) => return Some(task.clone()),
                                 Item::Block(block) => {
                                     let block = block.clone();
-                                    self.notified.remove(&next);
-                                    self.maybe_notified.remove(&next);
                                     self.push_block(block);
                                 }
+                                Item::RoleEnd(_) => *index += 1,
                             }
                         }
                     }
@@ -182,9 +203,7 @@ impl Walk {
     /// Leaves the top frame and steps past what stood for it in the frame below.
     fn pop(&mut self) {
         self.stack.pop();
-        if let Some(below) = self.stack.last_mut() {
-            step(below);
-        }
+        self.advance();
     }
 
     fn enter_station(&mut self) -> bool {
@@ -242,6 +261,13 @@ impl Walk {
                 self.maybe_notified.remove(index);
             }
             step(frame);
+        }
+    }
+
+    /// The current task has run here (it was not skipped, and the host was reached).
+    pub fn has_run(&mut self, task: &Task) {
+        if let Some(role) = &task.role {
+            self.begun_roles.insert(role.identity);
         }
     }
 
@@ -334,12 +360,12 @@ impl Walk {
         }
     }
 
-    /// The handler that the current task is, or is part of.
+    /// The handler that the current task is. Of what a handler includes nobody knows here which is the last.
     pub fn current_handler(&self) -> Option<usize> {
-        self.stack.iter().rev().find_map(|f| match f {
-            Frame::Handlers { index } => Some(*index),
+        match self.stack.last() {
+            Some(Frame::Handlers { index }) => Some(*index),
             _ => None,
-        })
+        }
     }
 
     /// What a handler is called: by its name, else by the first topic it listens to.
@@ -352,6 +378,7 @@ impl Walk {
                 .as_ref()
                 .and_then(text)
                 .or_else(|| block.listen.first().cloned()),
+            Item::RoleEnd(_) => None,
         }
     }
 
@@ -383,45 +410,63 @@ impl Walk {
         Pos(pos)
     }
 
-    /// Handlers that listen to a notification: by name, then by `listen` topic. Indexes in the play's list.
-    pub fn handlers_for(&self, name: &str) -> Vec<usize> {
-        let named = |task: &Task| {
-            task.name.as_ref().and_then(|n| n.as_str()).is_some_and(|n| {
-                n == name || {
-                    // `role : handler` names a role's handler from outside.
-                    task.role.as_ref().is_some_and(|r| {
-                        name.strip_prefix(&r.name).and_then(|rest| rest.strip_prefix(" : ")) == Some(n)
-                    })
-                }
-            })
+    /// Handlers that listen to a notification: by name, then by `listen` topic. Indexes in the play's list. `text`: the
+    /// name of a handler, where it is a template.
+    pub fn handlers_for(&self, name: &str, text: &dyn Fn(&Arc<Task>) -> Option<String>) -> Vec<usize> {
+        let is = |task: &Task, own: &str| {
+            // `role : handler` names a role's handler from outside.
+            let of_role =
+                |r: &Arc<Role>| name.strip_prefix(&r.name).and_then(|rest| rest.strip_prefix(" : ")) == Some(own);
+            own == name || task.role.as_ref().is_some_and(of_role)
+        };
+        let named = |task: &Arc<Task>| {
+            let written = task.name.as_ref();
+            written.and_then(|n| n.as_str()).is_some_and(|own| is(task, own))
+                || written.is_some_and(|n| n.is_template()) && text(task).is_some_and(|own| is(task, &own))
         };
         let listens = |task: &Task| task.listen.iter().any(|l| l.as_str() == Some(name));
         let mut found = Vec::new();
         // Of the lists of handlers (each role's, the play's) the last that has the name wins; in a list the first.
         let role = |h: &Item| match h {
             Item::Task(task) => task.role.as_ref().map(Arc::as_ptr),
-            Item::Block(_) => None,
+            Item::Block(_) | Item::RoleEnd(_) => None,
         };
         let mut last: Option<(usize, Option<*const Role>)> = None;
         for (i, handler) in self.play.handlers.iter().enumerate() {
             let here = match handler {
                 Item::Task(task) => named(task),
                 Item::Block(block) => block.name.as_ref().and_then(|n| n.as_str()) == Some(name),
+                Item::RoleEnd(_) => false,
             };
             if here && last.is_none_or(|(_, list)| list != role(handler)) {
                 last = Some((i, role(handler)));
             }
         }
         found.extend(last.map(|(i, _)| i));
+        let name_of = |handler: &Item| match handler {
+            Item::Task(task) => task.name.as_ref().and_then(|n| n.as_str()).map(str::to_owned),
+            _ => None,
+        };
+        // Of those of one name that listen the last list's is meant, too.
+        let mut hearing: Vec<usize> = Vec::new();
         for (i, handler) in self.play.handlers.iter().enumerate() {
             let hears = match handler {
                 Item::Task(task) => listens(task),
                 Item::Block(block) => block.listen.iter().any(|l| l == name),
+                Item::RoleEnd(_) => false,
             };
-            if hears && !found.contains(&i) {
-                found.push(i);
+            if !hears {
+                continue;
+            }
+            let own = name_of(handler);
+            let same = |j: &usize| own.is_some() && name_of(&self.play.handlers[*j]) == own;
+            match hearing.iter().position(same) {
+                Some(at) if role(&self.play.handlers[hearing[at]]) == role(handler) => {}
+                Some(at) => hearing[at] = i,
+                None => hearing.push(i),
             }
         }
+        found.extend(hearing);
         found
     }
 }

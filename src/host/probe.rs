@@ -3,6 +3,7 @@
 use super::bytes::{Content, Hidden};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A look at a host that changes nothing. Equal probes in a batch are made once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -197,7 +198,7 @@ pub enum Observation {
     Text(Option<String>),
     List(Vec<String>),
     /// `None`: no regular file, not to be read, or more than [`Probe::READ_MAX`] bytes.
-    Files(Files),
+    Files(Arc<Files>),
     Exec(ExecResult),
     Facts(serde_json::Value),
     /// The look itself failed (no permission, time limit, not a directory...): an answer, not an error of the run.

@@ -29,7 +29,7 @@ pub fn expressions(program: &Program) -> Vec<Expression<'_>> {
         ];
         walk.values(settings.into_iter().flatten());
         for role in &play.roles {
-            for variables in [&role.defaults, &role.vars, &role.params] {
+            for variables in [&role.defaults, &role.vars, &role.given, &role.params] {
                 walk.values(variables.iter().map(|(_, value)| value.as_ref()));
             }
         }
@@ -102,6 +102,7 @@ impl<'a> Walk<'a> {
                         self.items(part);
                     }
                 }
+                Item::RoleEnd(_) => {}
             }
         }
     }

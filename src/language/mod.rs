@@ -27,10 +27,10 @@ pub mod yaml;
 
 pub use adhoc::adhoc;
 pub use load::{Include, load, load_included};
+pub use shape::not_a_variable;
 
 pub use node::{Entry, Mapping, Node, Text, Yaml};
 pub use program::{Block, Common, Item, Loop, LoopKind, Play, Program, Role, Rolling, Task};
-pub use shape::is_name;
 
 /// What the pure parts see of the controller's disk: implemented over the real one in `commands`, in memory in
 /// tests. Paths are as the user wrote them or joined to those; `/` separates.

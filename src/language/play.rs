@@ -248,6 +248,7 @@ pub(super) fn tasks_of(items: &[Item]) -> Vec<&Arc<crate::language::Task>> {
                     out.extend(tasks_of(part));
                 }
             }
+            Item::RoleEnd(_) => {}
         }
     }
     out

@@ -107,6 +107,8 @@ pub struct Common {
 pub enum Item {
     Task(Arc<Task>),
     Block(Arc<Block>),
+    /// Where the tasks of one use of a role end.
+    RoleEnd(Arc<Role>),
 }
 
 #[derive(Clone, Debug)]
@@ -184,15 +186,24 @@ pub enum LoopKind {
     Items,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Role {
     pub name: String,
     /// Directory of the role as found.
     pub path: String,
     pub defaults: Vec<(String, Arc<Node>)>,
     pub vars: Vec<(String, Arc<Node>)>,
+    /// `vars` of the entry that uses the role.
+    pub given: Vec<(String, Arc<Node>)>,
     /// Parameters given where the role is used (precedence 20).
     pub params: Vec<(String, Arc<Node>)>,
     /// Roles this one depends on, whose variables it sees.
-    pub parents: Vec<Arc<Role>>,
+    pub dependencies: Vec<Arc<Role>>,
+    /// The role that depends on this one here, whose variables it sees too.
+    pub user: Option<Arc<Role>>,
+    /// Equal for the uses of a play that Ansible takes for one: the same role with the same parameters, `vars`, `when`
+    /// and `tags`, whatever is around it.
+    pub identity: usize,
+    /// `allow_duplicates`: each use runs.
+    pub duplicates: bool,
 }

@@ -5,13 +5,13 @@ use super::keywords::{self, Place};
 use super::load::{Loader, Scope, directory, join, static_template};
 use super::shape;
 use crate::diagnostic::{Code, Diagnostic, Span, similar_name};
-use crate::language::{Common, Entry, Node, Play, Role, Yaml};
+use crate::language::{Common, Entry, Item, Node, Play, Role, Yaml};
 use std::sync::Arc;
 
 type Variables = Vec<(String, Arc<Node>)>;
 
-/// What a role was used with, to run it once: Ansible compares the same things.
-#[derive(Clone, PartialEq)]
+/// What a role is used with. A host runs equal uses once: Ansible compares the same things.
+#[derive(PartialEq)]
 struct Use {
     path: String,
     params: serde_json::Value,
@@ -23,8 +23,8 @@ struct Use {
 /// The roles of a play while they are read.
 struct Uses<'p> {
     play: &'p mut Play,
-    /// What ran before, with the conditions and tags it inherited: only an unconditional run counts as one.
-    before: Vec<(Use, bool)>,
+    /// Those that differ; their places here are [`Role::identity`].
+    different: Vec<Use>,
     /// Paths of the roles whose dependencies are being read.
     stack: Vec<String>,
 }
@@ -34,7 +34,7 @@ impl Loader<'_> {
     pub(super) fn play_roles(&mut self, node: &Node, scope: &Scope, play: &mut Play) {
         let mut uses = Uses {
             play,
-            before: Vec::new(),
+            different: Vec::new(),
             stack: Vec::new(),
         };
         for entry in shape::list(node, "`roles`", &mut self.out) {
@@ -50,7 +50,7 @@ impl Loader<'_> {
         parent: Option<&Arc<Role>>,
         uses: &mut Uses<'_>,
     ) -> Option<Arc<Role>> {
-        let (name, own, params) = self.role_entry(node)?;
+        let (name, mut own, params) = self.role_entry(node)?;
         let text = name.as_str().map(str::to_owned).unwrap_or_else(|| shape::plain(&name));
         if static_template(&name, "the name of a role", &mut self.out) {
             return None;
@@ -76,8 +76,6 @@ impl Loader<'_> {
             return None;
         }
 
-        let defaults = self.role_variables(&path, "defaults");
-        let vars = self.role_variables(&path, "vars");
         let meta = self.role_meta(&path);
         let this = Use {
             path: path.clone(),
@@ -86,44 +84,37 @@ impl Loader<'_> {
             when: own.when.iter().map(Node::to_value).collect(),
             tags: own.tags.iter().map(Node::to_value).collect(),
         };
+        let known = uses.different.iter().position(|use_| *use_ == this);
+        let identity = known.unwrap_or_else(|| {
+            uses.different.push(this);
+            uses.different.len() - 1
+        });
         let mut all_params = parent.map(|p| p.params.clone()).unwrap_or_default();
         all_params.extend(params);
 
-        let mut inner = scope.inside(Arc::new(own));
-        let shell = Arc::new(Role {
-            name: role_name.clone(),
+        let mut role = Role {
+            name: role_name,
             path: path.clone(),
-            defaults: defaults.clone(),
-            vars: vars.clone(),
-            params: all_params.clone(),
-            parents: Vec::new(),
-        });
+            defaults: self.role_variables(&path, "defaults"),
+            vars: self.role_variables(&path, "vars"),
+            given: std::mem::take(&mut own.vars),
+            params: all_params,
+            dependencies: Vec::new(),
+            user: parent.cloned(),
+            identity,
+            duplicates: meta.allow_duplicates,
+        };
+        let mut inner = scope.inside(Arc::new(own));
+        let shell = Arc::new(role.clone());
         uses.stack.push(path.clone());
-        let dependencies: Vec<_> = meta
+        role.dependencies = meta
             .dependencies
             .iter()
             .filter_map(|dependency| self.role_use(dependency, &inner, Some(&shell), uses))
             .collect();
         uses.stack.pop();
 
-        let role = Arc::new(Role {
-            name: role_name,
-            path: path.clone(),
-            defaults,
-            vars,
-            params: all_params,
-            parents: dependencies,
-        });
-        let unconditional = scope
-            .chain
-            .iter()
-            .skip(1)
-            .all(|c| c.when.is_empty() && c.tags.is_empty());
-        let done = uses.before.iter().any(|(before, ran)| *ran && *before == this);
-        if done && !meta.allow_duplicates {
-            return Some(role);
-        }
-        uses.before.push((this, unconditional));
+        let role = Arc::new(role);
         uses.play.roles.push(role.clone());
         inner.role = Some(role.clone());
         for (part, handlers) in [("tasks", false), ("handlers", true)] {
@@ -141,6 +132,7 @@ impl Loader<'_> {
                 uses.play.tasks.extend(items);
             }
         }
+        uses.play.tasks.push(Item::RoleEnd(role.clone()));
         Some(role)
     }
 

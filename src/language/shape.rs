@@ -174,23 +174,29 @@ pub fn name(node: &Node, what: &str, out: Out<'_>) -> Option<String> {
     is_name(name, node.span, out).then(|| name.to_owned())
 }
 
-/// Whether a variable can have this name; why not is told.
-pub fn is_name(name: &str, span: crate::diagnostic::Span, out: Out<'_>) -> bool {
+fn is_name(name: &str, span: crate::diagnostic::Span, out: Out<'_>) -> bool {
+    let wrong = not_a_variable(name, span);
+    let fine = wrong.is_none();
+    out.extend(wrong);
+    fine
+}
+
+/// What is wrong with a name for a variable, if anything.
+pub fn not_a_variable(name: &str, span: crate::diagnostic::Span) -> Option<Diagnostic> {
     // What Ansible keeps back of Jinja's words; `if` and the like are allowed.
     const RESERVED: &[&str] = &["False", "None", "True", "false", "none", "not", "true"];
     let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
     let shaped = name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit());
     let reserved = RESERVED.contains(&name);
     if shaped && !reserved {
-        return true;
+        return None;
     }
     let diagnostic = Diagnostic::error(Code::VALUE, format!("`{name}` cannot be the name of a variable")).at(span, "");
-    out.push(if reserved {
+    Some(if reserved {
         diagnostic.note("the word has a meaning of its own in expressions")
     } else {
         diagnostic.note("names begin with a letter or `_` and hold only letters, digits and `_`")
-    });
-    false
+    })
 }
 
 /// How a value is shown in a message.

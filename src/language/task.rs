@@ -108,7 +108,10 @@ impl Loader<'_> {
             (false, true) => Place::Handler,
             (false, false) => Place::Task,
         };
-        let mut own = Common::default();
+        let mut own = Common {
+            params: include,
+            ..Common::default()
+        };
         let mut keywords_of = Vec::new();
         for other in mapping.entries.iter().filter(|e| e.key != entry.key) {
             // The one keyword of handlers that an include among them may have.

@@ -5,6 +5,7 @@ use super::args::plain;
 use super::{ArgError, Args, Change, Decision, Report, Seen, Stop};
 use crate::host::{Content, Delta, Effect, Files, Guard, Observation, Op, Probe, Undo};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// The header of files that are rmqplay's own.
 pub const HEADER: &str = "# Written by rmqplay, which changes only lines it has set itself.\n";
@@ -143,12 +144,12 @@ pub fn aside(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
     })
 }
 
-/// As [`aside`]: the files that several globs found.
-pub fn files(seen: &Seen<'_>, probes: impl Iterator<Item = Probe>) -> Result<Files, Stop> {
-    let mut all = Files::new();
+/// As [`aside`]: the files that each of several globs found.
+pub fn files(seen: &Seen<'_>, probes: impl Iterator<Item = Probe>) -> Result<Vec<Arc<Files>>, Stop> {
+    let mut all = Vec::new();
     for probe in probes {
         if let Observation::Files(files) = seen.raw(&probe)? {
-            all.extend(files);
+            all.push(files);
         }
     }
     Ok(all)

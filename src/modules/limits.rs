@@ -10,6 +10,7 @@ use super::unit;
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
 use crate::host::{Files, Layer, Op, Probe};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 const DEFAULT_DEST: &str = "/etc/security/limits.conf";
 
@@ -247,8 +248,11 @@ impl Session {
     }
 
     /// The file and value that count at login: the last line of all, ours as it is in `text`.
-    fn winner(&self, files: &Files, text: &str) -> Option<(String, String)> {
-        let others = files.iter().filter(|(path, _)| **path != self.dest);
+    fn winner(&self, files: &[Arc<Files>], text: &str) -> Option<(String, String)> {
+        let others = files
+            .iter()
+            .flat_map(|files| files.iter())
+            .filter(|(path, _)| **path != self.dest);
         let others = others.filter_map(|(path, content)| Some((path, content.as_ref()?.text())));
         let mut all: Vec<_> = others.chain([(&self.dest, text.into())]).collect();
         // limits.conf sorts first, `limits.d/...` after it, as PAM reads them.

@@ -5,7 +5,7 @@ use super::human::HumanOptions;
 use super::style::{Palette, count, duration, host_list, one_line, pad, paint, printable, width};
 use super::task::{Kind, OpenTask, counts_text, indented};
 use crate::diagnostic::Code;
-use crate::engine::event::{Failed, Mode, PlayInfo, Section, Stats, TaskInfo, TaskStatus, Timing};
+use crate::engine::event::{Failed, Mode, PlayInfo, Section, Stats, TaskInfo, TaskStatus, Timing, undefined_on};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -73,7 +73,7 @@ impl End {
             if result.status != TaskStatus::Failed {
                 continue;
             }
-            let failed = result.failure.clone().unwrap_or_else(|| Failed {
+            let mut failed = result.failure.clone().unwrap_or_else(|| Failed {
                 code: Code::TASK_FAILED.0.to_owned(),
                 msg: result
                     .value
@@ -83,6 +83,7 @@ impl End {
                     .to_owned(),
                 ..Failed::default()
             });
+            rename(&mut failed, &format!("host `{host}`"), ANYBODY);
             let items: Vec<(String, String)> = result
                 .items
                 .iter()
@@ -102,6 +103,11 @@ impl End {
             }
         }
         for failure in &mut here {
+            let whom = match failure.hosts.as_slice() {
+                [one] => format!("host `{one}`"),
+                _ => "these hosts".to_owned(),
+            };
+            rename(&mut failure.failed, ANYBODY, &whom);
             failure
                 .failed
                 .notes
@@ -332,6 +338,15 @@ fn recap_hosts(stats: &BTreeMap<String, Stats>, timing: &BTreeMap<String, Timing
         let _ = writeln!(out, "{line} {tail}");
     }
     out
+}
+
+/// In place of the host in a failure that others may share.
+const ANYBODY: &str = "\0";
+
+fn rename(failed: &mut Failed, from: &str, to: &str) {
+    if let Some(rendered) = &mut failed.rendered {
+        *rendered = rendered.replace(&undefined_on(from), &undefined_on(to));
+    }
 }
 
 /// A failure in the manner of a diagnostic.

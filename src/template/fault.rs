@@ -88,7 +88,7 @@ impl Fault {
             diagnostic = diagnostic.at(span, "");
         }
         for (message, at) in self.related {
-            diagnostic = diagnostic.related(message, at, "");
+            diagnostic = diagnostic.related(message, key_of(sources, at).unwrap_or(at), "");
         }
         // The inner and the outer end of a long chain say the most; three steps are enough to follow it.
         for (message, at) in self.trail.iter().take(3) {
@@ -141,6 +141,19 @@ impl At {
             }
         }
     }
+}
+
+/// The key of the mapping in which this value stands: less to read than the value.
+fn key_of(sources: &SourceMap, value: Span) -> Option<Span> {
+    let text = &sources.get(value.file)?.text;
+    let (before, after) = (text.get(..value.start as usize)?, text.get(value.end as usize..)?);
+    if after.trim_start().starts_with(':') {
+        return None;
+    }
+    let before = before.trim_end().strip_suffix([':', '='])?;
+    let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let start = before.trim_end_matches(name).len();
+    (start < before.len()).then(|| Span::new(value.file, start, before.len()))
 }
 
 /// Where the bytes `start..end` of a YAML string's value stand in its written form: equal text, the lines of a

@@ -194,7 +194,7 @@ impl FakeHost {
                 Ok(found) => {
                     let content = |path: &str| self.files.get(&self.resolve(path)).filter(|n| n.kind == FileKind::File);
                     let read = |path: &String| (path.clone(), content(path).map(|node| node.content.clone()));
-                    Observation::Files(found.map(|(path, _)| read(path)).collect())
+                    Observation::Files(Arc::new(found.map(|(path, _)| read(path)).collect()))
                 }
                 Err(error) => Observation::Failed(error.to_string()),
             },

@@ -308,7 +308,7 @@ impl<'a> Wire<'a> {
             }
             replies.push(Reply::Seen(match source {
                 Source::Path(_) => last,
-                Source::Glob(_) => Observation::Files(contents),
+                Source::Glob(_) => Observation::Files(contents.into()),
             }));
         }
         Ok(replies)

@@ -70,6 +70,26 @@ fn an_apply() {
 }
 
 #[test]
+fn an_undefined_variable_is_shown_with_whom_it_befell() {
+    let env = Environment::new();
+    let tasks = "\
+- hosts: all
+  gather_facts: false
+  tasks:
+    - debug: { msg: '{{ mine }}' }
+      when: inventory_hostname == 'mq-3'
+    - template: { src: x.conf.j2, dest: /etc/x.conf }
+";
+    env.write("site.yml", tasks);
+    env.write("templates/x.conf.j2", "limit = {{ rabbitmq.memory_limt }}\n");
+    env.write("group_vars/all.yml", "rabbitmq:\n  memory_limit: 4G\n  port: 5672\n");
+    env.write("hosts.ini", "mq-1\nmq-2\nmq-3\nmq-4 rabbitmq={}\n");
+    let output = env.run(&["apply", "site.yml", "-i", "hosts.ini", "--simulate"]);
+    let text = transcript(&output);
+    assert_snapshot!(&text[text.find("error[").unwrap()..]);
+}
+
+#[test]
 fn an_apply_that_fails_on_one_host() {
     assert_snapshot!(transcript(&site().run(&[
         "apply",

@@ -126,6 +126,7 @@ fn tasks(items: &[Item]) -> Vec<&Task> {
             Item::Task(task) => vec![task.as_ref()],
             // Ansible lists neither `rescue` nor `always`.
             Item::Block(block) => tasks(&block.block),
+            Item::RoleEnd(_) => Vec::new(),
         })
         .collect()
 }

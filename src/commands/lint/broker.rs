@@ -120,7 +120,7 @@ fn items(list: &[Item], version: Option<Version>, out: &mut Vec<Diagnostic>) {
                 }
                 out.extend(conf::check_each(&lines, &target).into_iter().map(in_a_tree));
             }
-            Item::Task(_) => {}
+            Item::Task(_) | Item::RoleEnd(_) => {}
         }
     }
 }

@@ -109,7 +109,7 @@ impl HostRun {
             if let Some(before) = self.before.take() {
                 self.walk = before;
             }
-            self.after_failure();
+            self.after_failure(true);
             return Flow::Again;
         }
         if self.current.as_ref().is_none_or(|c| c.pos != pos) {
@@ -144,8 +144,9 @@ impl HostRun {
         if (self.play.strict || once) && !aligned {
             return Err(Next::Wait(Condition::Aligned(pos)));
         }
-        // The first host may have run it and failed, so that another is the first now.
-        if once && (!world.first || world.once.contains_key(&pos)) {
+        // Hosts before this one may be past it without having run it: they ended, or passed over its role.
+        let before = world.at[..world.index].iter().flatten();
+        if once && (world.once.contains_key(&pos) || before.into_iter().any(|at| *at <= pos)) {
             let Some(done) = world.once.get(&pos).cloned() else {
                 return Err(Next::Wait(Condition::Once(pos)));
             };
@@ -165,7 +166,7 @@ impl HostRun {
             }
             if done.failed {
                 self.fatal_done = Some(pos);
-                self.after_failure();
+                self.after_failure(true);
             } else {
                 self.walk.advance();
             }
@@ -217,18 +218,8 @@ impl HostRun {
         }
         let prepared = (|| {
             let evaluation = self.evaluation(scope.clone());
-            run.no_log = evaluation
-                .flag(&task, "no_log", |c| c.no_log.as_ref())?
-                .unwrap_or(false);
-            let check = evaluation.flag(&task, "check_mode", |c| c.check_mode.as_ref())?;
-            run.predicted = check.unwrap_or(self.play.shared.mode == Mode::Diff);
-            run.timeout_s = match task.inherited(|c| c.timeout.as_ref()) {
-                Some(node) => u32::try_from(evaluation.integer(node, "timeout")?)
-                    .ok()
-                    .filter(|t| *t > 0),
-                None => None,
-            };
-            run.hide_diff = !evaluation.flag(&task, "diff", |c| c.diff.as_ref())?.unwrap_or(true);
+            // What a loop's own items say of it is asked with them.
+            run.no_log = self.hides(&evaluation, &task).unwrap_or(false);
             let items = match evaluation.items(&task) {
                 Ok(items) => items,
                 // A loop over something undefined under a `when` that is false is skipped, not an error.

@@ -63,10 +63,16 @@ impl HostRun {
             handler: self.walk.section() == Section::Handler,
         };
         if run.item.action.is_none() && matches!(run.item.stage, Stage::Deciding) {
+            let hides = self.hides(&evaluation, &task);
+            // If it cannot be told, nothing is shown.
+            run.no_log |= *hides.as_ref().unwrap_or(&true);
             match evaluation.when(&task) {
                 Ok(None) => {}
                 Ok(Some(condition)) => return Work::Item(Box::new(ItemOutcome::skipped(condition.to_value()))),
                 Err(trouble) => return self.stuck(run, &scope, &trouble),
+            }
+            if let Err(trouble) = hides.and_then(|_| self.keywords(run, &evaluation)) {
+                return self.stuck(run, &scope, &trouble);
             }
             if matches!(spec.kind, Kind::Control) {
                 return self.control(run, &evaluation, world);
@@ -91,6 +97,31 @@ impl HostRun {
             run.item.action = Some(action);
         }
         work
+    }
+
+    /// `no_log`.
+    pub(super) fn hides(&self, evaluation: &Evaluation<'_>, task: &Task) -> Result<bool, Trouble> {
+        let flag = evaluation.flag(task, "no_log", |c| c.no_log.as_ref())?;
+        Ok(flag.unwrap_or(false))
+    }
+
+    /// Keywords that may hang on the item.
+    fn keywords(&self, run: &mut TaskRun, evaluation: &Evaluation<'_>) -> Result<(), Trouble> {
+        let task = run.task.clone();
+        let check = evaluation.flag(&task, "check_mode", |c| c.check_mode.as_ref())?;
+        run.predicted = check.unwrap_or(self.play.shared.mode == Mode::Diff);
+        run.timeout_s = match task.inherited(|c| c.timeout.as_ref()) {
+            Some(node) => u32::try_from(evaluation.integer(node, "timeout")?)
+                .ok()
+                .filter(|t| *t > 0),
+            None => None,
+        };
+        // Who is to be told of a change has to be known before it.
+        for name in &task.notify {
+            evaluation.resolve(name)?;
+        }
+        run.hide_diff |= !evaluation.flag(&task, "diff", |c| c.diff.as_ref())?.unwrap_or(true);
+        Ok(())
     }
 
     pub(super) fn decide(
@@ -261,15 +292,29 @@ impl HostRun {
                 msg: what.clone(),
                 ..Failed::default()
             },
-            Trouble::Wrong(diagnostic) => Failed {
-                code: diagnostic.code.0.to_owned(),
-                msg: diagnostic.message.clone(),
-                notes: Vec::new(),
-                helps: diagnostic.helps.clone(),
-                location: diagnostic.position().and_then(|s| self.play.shared.sources.locate(s)),
-                rendered: Some(rendered(&self.play.shared.sources, diagnostic)),
-            },
+            Trouble::Wrong(diagnostic) => {
+                let sources = &self.play.shared.sources;
+                let diagnostic = self.on_this_host(diagnostic);
+                Failed {
+                    code: diagnostic.code.0.to_owned(),
+                    location: diagnostic.position().and_then(|s| sources.locate(s)),
+                    rendered: Some(rendered(sources, &diagnostic)),
+                    msg: diagnostic.message,
+                    notes: Vec::new(),
+                    helps: diagnostic.helps,
+                }
+            }
         }
+    }
+
+    /// What is undefined here may be defined on other hosts.
+    fn on_this_host(&self, diagnostic: &Diagnostic) -> Diagnostic {
+        let mut diagnostic = diagnostic.clone();
+        let label = diagnostic.labels.iter_mut().find(|l| l.primary && l.text.is_empty());
+        if let Some(label) = label.filter(|_| diagnostic.code == Code::UNDEFINED) {
+            label.text = event::undefined_on(&format!("host `{}`", self.name));
+        }
+        diagnostic
     }
 
     /// The hosts an evaluation turned out to depend on, if any.

@@ -86,19 +86,7 @@ impl HostRun {
             let perhaps = outcome.unknown.is_some() && !only_looks(&run.task);
             self.overlay.touched |= outcome.changed || perhaps;
         }
-        if let (Some(items), Some(looping)) = (&run.items, &run.task.loop_)
-            && let Some(item) = items.get(run.index)
-        {
-            let evaluation = self.evaluation(item_scope(&run.scope, &run.task, items, run.index));
-            let label = looping.label.as_ref().and_then(|l| evaluation.text(l).ok());
-            if let Some(extended) = evaluation.scope.local.get("ansible_loop") {
-                outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
-            }
-            outcome.secrets = evaluation.secrets(&run.task);
-            let mut shown = item.clone();
-            mask::given(&mut shown, &outcome.secrets, &self.play.shared.options.mask_key);
-            outcome.set_label(item, &shown, looping, run.index, label);
-        }
+        self.name_item(run, &mut outcome);
         // The next item of a loop of `set_fact` sees what this one set.
         let hidden = run.no_log || run.scope.tainted.get();
         for (name, set) in &outcome.set {
@@ -115,6 +103,40 @@ impl HostRun {
                 });
             }
             run.results.push(outcome);
+        }
+    }
+
+    /// What is told of an item, and whether its failure counts: both may hang on the item.
+    fn name_item(&self, run: &TaskRun, outcome: &mut ItemOutcome) {
+        let task = &run.task;
+        let items = run.items.as_deref().unwrap_or_default();
+        let scope = match items.get(run.index) {
+            Some(_) => item_scope(&run.scope, task, items, run.index),
+            None => run.scope.clone(),
+        };
+        if let (Some(item), Some(looping)) = (items.get(run.index), &task.loop_) {
+            let label = looping.label.as_ref().map(|label| {
+                let scope = result::with_result(&scope, task, outcome);
+                self.evaluation(scope).text(label)
+            });
+            if let Some(Err(trouble @ Trouble::Wrong(_))) = &label {
+                let mut failed = self.trouble_text(trouble);
+                failed.msg = format!("the label of the item: {}", failed.msg);
+                outcome.failure = Some(failed.clone());
+                outcome.say(failed.msg);
+            }
+            if let Some(extended) = scope.local.get("ansible_loop") {
+                outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
+            }
+            outcome.secrets = self.evaluation(scope.clone()).secrets(task);
+            let mut shown = item.clone();
+            mask::given(&mut shown, &outcome.secrets, &self.play.shared.options.mask_key);
+            outcome.set_label(item, &shown, looping, run.index, label.and_then(Result::ok));
+        }
+        if outcome.failure.is_some() {
+            let evaluation = self.evaluation(scope);
+            let ignores = evaluation.flag(task, "ignore_errors", |c| c.ignore_errors.as_ref());
+            outcome.forgiven = outcome.unreachable() || ignores.ok().flatten().unwrap_or(false);
         }
     }
 
@@ -148,15 +170,14 @@ impl HostRun {
         if share == share::Share::Held {
             self.tell_sharers(&pos, &summary, world);
         }
+        let notify = self.notifies(&task, &scope);
+        let nobody = notify.iter().find(|n| self.handlers_for(n, world.board).is_empty());
+        if let Some(name) = nobody.filter(|_| summary.status == TaskStatus::Changed) {
+            // What it was to bring about would never happen, and the next run would find nothing changed.
+            summary.fail(self.nobody_answers(&task, name));
+        }
         let evaluation = self.evaluation(scope.clone());
-        let unreachable = summary.value.get("unreachable") == Some(&Value::Bool(true));
-        let ignore = summary.status == TaskStatus::Failed
-            && (unreachable
-                || evaluation
-                    .flag(&task, "ignore_errors", |c| c.ignore_errors.as_ref())
-                    .ok()
-                    .flatten()
-                    .unwrap_or(false));
+        let ignore = summary.status == TaskStatus::Failed && summary.forgiven;
         let rescue = summary.status == TaskStatus::Failed && !ignore && self.walk.would_rescue();
         let once = self.once(&task, &scope);
         let fatal = summary.status == TaskStatus::Failed
@@ -168,7 +189,6 @@ impl HostRun {
                     .flatten()
                     .unwrap_or(false));
         drop(evaluation);
-        let notify = self.notifies(&task, &scope);
 
         let no_log = no_log || scope.tainted.get();
         let mut registered = None;
@@ -228,10 +248,7 @@ impl HostRun {
             || (summary.unknown.is_some() && !notify.is_empty() && !never_changes(&task))
         {
             for name in &notify {
-                let handlers = self.walk.handlers_for(name);
-                if handlers.is_empty() {
-                    summary.warnings.push(format!("no handler is called `{name}`"));
-                }
+                let handlers = self.handlers_for(name, world.board);
                 if summary.unknown.is_some() {
                     self.walk.maybe_notified.extend(handlers);
                 } else {
@@ -269,6 +286,9 @@ impl HostRun {
             // Each file that is included counts, as the task that it is included by.
             self.stats.ok += summary.included.saturating_sub(1);
         }
+        if !meta && !summary.unreachable && summary.status != TaskStatus::Skipped {
+            self.walk.has_run(&task);
+        }
         let mut result = result::told(&summary, no_log, hide_diff);
         let key = &self.play.shared.options.mask_key;
         result
@@ -296,7 +316,7 @@ impl HostRun {
                     "ansible_failed_task",
                     Ok(Arc::new(serde_json::json!({"name": name, "action": task.module}))),
                 );
-                self.after_failure();
+                self.after_failure(fatal);
             }
             _ => {
                 if self.play.strict {
@@ -309,6 +329,13 @@ impl HostRun {
             }
         }
         Flow::Again
+    }
+
+    fn nobody_answers(&self, task: &Task, name: &str) -> Failed {
+        let span = task.notify.first().map_or(task.module_span, |n| n.span);
+        let diagnostic = Diagnostic::error(Code::UNKNOWN_REFERENCE, format!("no handler is called `{name}`"))
+            .at(span, "neither the name of a handler nor what one listens to");
+        self.trouble_text(&Trouble::Wrong(Box::new(diagnostic)))
     }
 
     pub(super) fn take_effect(&mut self, effect: Effect, world: &mut World<'_>) {
@@ -339,10 +366,13 @@ impl HostRun {
         }
     }
 
-    pub(super) fn after_failure(&mut self) {
+    /// `fatal`: the failure is everybody's.
+    pub(super) fn after_failure(&mut self, fatal: bool) {
         self.current = None;
         let at = self.walk.pos();
-        if self.walk.fail() == AfterFailure::Failed && (!self.play.force_handlers || !self.walk.force_handlers()) {
+        let after = self.walk.fail();
+        self.failed_with_all |= fatal && after != AfterFailure::Rescued;
+        if after == AfterFailure::Failed && (!self.play.force_handlers || !self.walk.force_handlers()) {
             self.state = State::Failed;
         }
         if self.walk.has_failed() {

@@ -23,7 +23,7 @@ impl HostRun {
         self.ledger.unread = false;
         self.ledger.written = ledger::parse(observation);
         for name in self.ledger.written.clone() {
-            let handlers = self.walk.handlers_for(&name);
+            let handlers = self.handlers_for(&name, world.board);
             if handlers.is_empty() {
                 self.ledger.foreign.insert(name);
             } else {
@@ -276,7 +276,7 @@ impl HostRun {
         self.says("ignore_unreachable", |c| c.ignore_unreachable.as_ref(), world)
     }
 
-    /// `ignore_unreachable`: the task is over, the host goes on, and the next task tries the connection again.
+    /// `ignore_unreachable`: the task or item is over, the host goes on, and the next tries the connection again.
     pub(super) fn go_on_unreachable(&mut self, failure: Failed, world: &mut World<'_>) {
         self.losses = 0;
         self.cache.expire();
@@ -286,8 +286,6 @@ impl HostRun {
         if let Some(run) = &mut self.current {
             run.item.action = None;
             run.item.stage = Stage::Deciding;
-            // The other items would not get through either.
-            run.items = None;
             let flow = self.settle_final(outcome, world);
             return self.go_on(flow);
         }
@@ -311,7 +309,7 @@ impl HostRun {
         if self.wants_drained() {
             wanted.insert(ledger::drained());
         }
-        let (before, after) = self.ledger_ops(run.filter(|_| !ops.is_empty()));
+        let (before, after) = self.ledger_ops(run.filter(|_| !ops.is_empty()), world.board);
         let count = ops.len();
         let ops: Vec<Op> = before.iter().cloned().chain(ops).chain(after).collect();
         let local = run.is_none_or(|r| modules::find(r.task.module).is_none_or(|spec| spec.local));
@@ -353,7 +351,7 @@ impl HostRun {
 
     /// The ledger's part of a message: before a task's ops what they will notify, after a handler's that it has
     /// run.
-    pub(super) fn ledger_ops(&mut self, acting: Option<&TaskRun>) -> (Option<Op>, Option<Op>) {
+    pub(super) fn ledger_ops(&mut self, acting: Option<&TaskRun>, board: &Arc<Blackboard>) -> (Option<Op>, Option<Op>) {
         if self.play.shared.mode != Mode::Apply || self.ledger.unread && acting.is_none() {
             return (None, None);
         }
@@ -369,12 +367,29 @@ impl HostRun {
             }
             return (None, self.ledger.note(rest));
         }
-        let handlers = notified.iter().flat_map(|n| self.walk.handlers_for(n));
+        let handlers = notified.iter().flat_map(|n| self.handlers_for(n, board));
         let names = pending
             .into_iter()
             .chain(handlers.filter_map(|i| self.walk.handler_name(i)))
             .collect();
         (self.ledger.note(names), None)
+    }
+
+    /// Handlers that answer to a name, by their places in the play's list.
+    pub(super) fn handlers_for(&self, name: &str, board: &Arc<Blackboard>) -> Vec<usize> {
+        let text = |handler: &Arc<Task>| {
+            let produced = self.produced.clone();
+            let scope = scope(
+                &self.layers,
+                &self.play,
+                produced,
+                &self.walk.pos(),
+                Some(handler),
+                board,
+            );
+            self.evaluation(Arc::new(scope)).text(handler.name.as_ref()?).ok()
+        };
+        self.walk.handlers_for(name, &text)
     }
 
     /// The names a task notifies.

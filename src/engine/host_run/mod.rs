@@ -22,7 +22,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::control::{self, Effect};
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
-use crate::engine::event::{Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
+use crate::engine::event::{self, Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
 use crate::engine::mask;
 use crate::engine::overlay::Overlay;
@@ -75,8 +75,10 @@ pub struct World<'a> {
     /// The least position of the hosts of the batch that are still on their way, this one included.
     pub least: Option<Pos>,
     pub board: &'a Arc<Blackboard>,
-    /// Results of `run_once` tasks by position; a host that finds none and is `first` runs the task.
+    /// Results of `run_once` tasks by position; the first host that comes by runs the task.
     pub once: &'a mut HashMap<Pos, Once>,
+    /// Where the hosts of the batch stand; `None` for who is through or lost.
+    pub at: &'a [Option<Pos>],
     /// This host is the first of the batch that has not failed.
     pub first: bool,
     /// This host's place in the batch.
@@ -253,6 +255,8 @@ pub struct HostRun {
     losses: u32,
     ledger: Ledger,
     fatal_done: Option<Pos>,
+    /// It failed of what is everybody's failure, and nothing rescued it.
+    pub failed_with_all: bool,
     /// What an answer led to; the next step begins with it.
     pending: Option<Next>,
     /// Where nobody runs ahead: the walk as it stood at the last task that was done, should another host's failure
@@ -390,6 +394,7 @@ impl HostRun {
             losses: 0,
             ledger,
             fatal_done: None,
+            failed_with_all: false,
             pending: None,
             before: None,
             lost_at: None,

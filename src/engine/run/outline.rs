@@ -79,6 +79,7 @@ pub(super) fn collect(items: &[Item], evaluation: &Evaluation<'_>, tasks: &mut V
                     collect(part, evaluation, tasks);
                 }
             }
+            Item::RoleEnd(_) => {}
         }
     }
 }

@@ -243,6 +243,12 @@ pub(super) fn play_magic(run: &Run, play: &Play, [all, left, batch]: [&[String];
     let mut roles: Vec<&str> = play.roles.iter().map(|r| &*r.name).collect();
     roles.sort_unstable();
     roles.dedup();
+    let direct = play.roles.iter().filter(|r| r.user.is_none());
+    let direct: Vec<&str> = direct.map(|r| &*r.name).collect();
+    let needed = play.roles.iter().filter(|r| r.user.is_some());
+    let mut needed: Vec<&str> = needed.map(|r| &*r.name).collect();
+    needed.sort_unstable();
+    needed.dedup();
     let limit = run
         .limit
         .as_ref()
@@ -261,9 +267,10 @@ pub(super) fn play_magic(run: &Run, play: &Play, [all, left, batch]: [&[String];
         ("ansible_play_hosts_all", Value::from(all.to_vec())),
         ("ansible_play_batch", Value::from(batch.to_vec())),
         ("play_hosts", Value::from(batch.to_vec())),
-        ("ansible_role_names", Value::from(roles.clone())),
-        ("ansible_play_role_names", Value::from(roles.clone())),
-        ("role_names", Value::from(roles)),
+        ("ansible_role_names", Value::from(roles)),
+        ("ansible_play_role_names", Value::from(direct.clone())),
+        ("ansible_dependent_role_names", Value::from(needed)),
+        ("role_names", Value::from(direct)),
         (
             "ansible_version",
             serde_json::json!({"full": "2.19.14", "major": 2, "minor": 19, "revision": 14, "string": "2.19.14"}),
@@ -306,6 +313,7 @@ fn any_fatal(play: &Play) -> bool {
         items.iter().any(|item| match item {
             Item::Task(task) => task.chain.iter().any(|c| c.any_errors_fatal.is_some()),
             Item::Block(block) => within(&block.block) || within(&block.rescue) || within(&block.always),
+            Item::RoleEnd(_) => false,
         })
     }
     play.common.any_errors_fatal.is_some() || play.sections().into_iter().any(|items| within(items))

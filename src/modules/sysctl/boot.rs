@@ -130,27 +130,31 @@ pub struct Winner {
 }
 
 /// The files in the order in which they are read at boot, each with its assignments.
-pub struct Boot(Vec<(String, Arc<Vec<Assignment>>)>);
+pub struct Boot<'a>(Vec<(&'a str, Arc<Vec<Assignment>>)>);
 
-impl Boot {
+impl<'a> Boot<'a> {
     /// From what [`boot_probes`] saw, with the text of `own` (a path in the directories) as given instead.
-    pub fn new(files: &Files, own: Option<&str>, text: Option<&str>) -> Boot {
-        let mut paths: Vec<&str> = files.keys().map(String::as_str).collect();
-        paths.extend(own.filter(|own| text.is_some() && !files.contains_key(*own)));
+    pub fn new(files: &'a [Arc<Files>], own: Option<&'a str>, text: Option<&str>) -> Boot<'a> {
+        let content = |path: &str| files.iter().find_map(|files| files.get(path));
+        let mut paths: Vec<&str> = files
+            .iter()
+            .flat_map(|files| files.keys().map(String::as_str))
+            .collect();
+        paths.extend(own.filter(|own| text.is_some() && content(own).is_none()));
         let rank = |path: &str| {
             DIRS.iter()
                 .position(|d| path.strip_prefix(d).is_some_and(|rest| rest.starts_with('/')))
                 .unwrap_or(DIRS.len())
         };
-        let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        let name = |path: &'a str| path.rsplit('/').next().unwrap_or_default();
         paths.sort_by_key(|path| (name(path), rank(path)));
         paths.dedup_by_key(|path| name(path));
-        let read = |path: &str| match files.get(path) {
+        let read = |path: &str| match content(path) {
             _ if Some(path) == own => Arc::new(assignments(text.unwrap_or_default())),
             Some(Some(content)) => content.reading(|content| assignments(&content.text())),
             _ => Arc::default(),
         };
-        Boot(paths.into_iter().map(|path| (path.to_owned(), read(path))).collect())
+        Boot(paths.into_iter().map(|path| (path, read(path))).collect())
     }
 
     /// What the key will be: the last line that names it; else, unless a bare `-key` excludes it, the last pattern that
@@ -168,7 +172,7 @@ impl Boot {
             Some(_) => exact().find(|(_, a)| a.value.is_some()),
         }?;
         Some(Winner {
-            file: file.clone(),
+            file: (*file).to_owned(),
             line: found.line,
             value: found.value.clone()?,
         })
