@@ -91,7 +91,7 @@ fn page(module: &ModuleSpec, palette: &Palette, columns: usize) -> String {
             module.name, module.name
         );
     }
-    let _ = writeln!(out, "\n{}", title("Returns, besides changed, failed, msg and diff"));
+    let _ = writeln!(out, "\n{}", title("Returns, besides changed, failed and msg"));
     if module.returns.is_empty() {
         let _ = writeln!(out, "  nothing");
     }
@@ -282,7 +282,7 @@ mod tests {
 
         Free form: `knob: TEXT` is `knob: { name: TEXT }`.
 
-        Returns, besides changed, failed, msg and diff
+        Returns, besides changed, failed and msg
           value     What the knob says
           previous  What it said
 

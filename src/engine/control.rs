@@ -139,17 +139,13 @@ fn debug(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Troubl
 
 fn set_fact(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Trouble> {
     let mut arguments = Map::new();
+    let mut cacheable = false;
     for entry in task.args.as_map().iter().flat_map(|map| &map.entries) {
         let Some(value) = evaluation.resolve(&entry.value)? else {
             continue;
         };
         if entry.key == "cacheable" {
-            if modules::boolean(&value) == Some(true) {
-                return Err(Trouble::Wrong(Box::new(
-                    Diagnostic::error(Code::NOT_SUPPORTED, "`cacheable` is not supported yet")
-                        .at(entry.value.span, "there is no fact cache between runs"),
-                )));
-            }
+            cacheable = modules::boolean(&value) == Some(true);
             continue;
         }
         // The one place where the name of a variable may be a template.
@@ -170,26 +166,15 @@ fn set_fact(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Tro
                 .at(task.module_span, ""),
         )));
     }
-    if let Some(name) = arguments.keys().find(|name| !is_name(name)) {
-        let span = arg(task, &[name]).map_or(task.module_span, |n| n.span);
-        return Err(Trouble::Wrong(Box::new(
-            Diagnostic::error(Code::VALUE, format!("`{name}` is no name of a variable"))
-                .at(span, "the value of that name")
-                .note("names are letters, digits and `_`, and do not begin with a digit"),
-        )));
-    }
     let mut outcome = ItemOutcome::default();
     outcome
         .values
         .insert("ansible_facts".to_owned(), Value::Object(arguments.clone()));
+    if cacheable {
+        outcome.facts = arguments.clone();
+    }
     outcome.set = arguments;
     Ok(outcome)
-}
-
-/// What a template can name.
-fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn meta(evaluation: &Evaluation<'_>, task: &Task) -> Result<ItemOutcome, Trouble> {

@@ -87,13 +87,8 @@ pub static SET_FACT: ModuleSpec = ModuleSpec {
     name: "set_fact",
     summary: "Set variables of a host",
     description: "Each argument becomes a variable of the host for the rest of the run.\n\n\
-                  Unlike Ansible's: there is no fact cache, so `cacheable: true` is not supported yet.",
-    args: &[ArgSpec::new(
-        "cacheable",
-        ArgKind::Bool,
-        "Keep it for later runs (not supported yet).",
-    )
-    .default("false")],
+                  There is no cache of facts between runs, as in Ansible's own default.",
+    args: &[ArgSpec::new("cacheable", ArgKind::Bool, "Make it a fact too: `ansible_facts.NAME`.").default("false")],
     open: true,
     returns: &[("ansible_facts", "what was set")],
     examples: "- name: half of the memory

@@ -20,7 +20,8 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   slash at its end means what is in it. A mapping or list as `content` is written as JSON.\n\n\
                   Unlike Ansible's: the diff shows mode and owner beside content; old content above 512 KiB is compared by \
                   hash and not shown; a backup has part of the old content's hash in its name where Ansible has a process \
-                  id; a file that changed after it was looked at is left alone and the task fails. Not supported yet: \
+                  id; a file that changed after it was looked at is left alone and the task fails; with `remote_src` a file that is \
+                  there keeps its owner and mode. Not supported yet: \
                   directories with `remote_src`, `local_follow: false`.",
     args: with_file_args![
         ArgSpec::new(

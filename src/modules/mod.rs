@@ -92,7 +92,7 @@ pub struct ModuleSpec {
     pub free_form: Option<&'static str>,
     /// Further arguments with any name are allowed (`set_fact`).
     pub open: bool,
-    /// Documented return values besides `changed failed msg diff`: name and meaning.
+    /// Documented return values besides `changed failed msg`: name and meaning.
     pub returns: &'static [(&'static str, &'static str)],
     /// Tasks in YAML; linted by a test.
     pub examples: &'static str,

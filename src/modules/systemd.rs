@@ -10,7 +10,7 @@ pub static SPEC: ModuleSpec = ModuleSpec {
     name: "systemd_service",
     aliases: &["systemd"],
     summary: "Start, stop, enable and mask systemd units",
-    description: "Starts, stops, restarts or reloads a unit, and says whether it starts at boot.\n\n\
+    description: "Starts, stops, restarts or reloads a unit, and says whether it starts at boot; with a name alone it returns the `status`.\n\n\
                   Unlike Ansible's: a unit that is still starting (or restarted by systemd over and over) is waited for \
                   instead of being called started; unit files that changed on disk are loaded before the unit is acted on, \
                   and `daemon_reload` with a name only acts if systemd says the unit needs it; a unit that fails to start \
@@ -151,9 +151,9 @@ impl Service {
                 "name",
                 format!("`{name}` is a pattern, and a task is about one unit"),
             )),
-            _ if !acts && !self.daemon_reload && !self.daemon_reexec => Err(ArgError::task(
-                "one of `state`, `enabled`, `masked`, `daemon_reload`, `daemon_reexec` is needed",
-            )),
+            None if !self.daemon_reload && !self.daemon_reexec => {
+                Err(ArgError::task("`name`, `daemon_reload` or `daemon_reexec` is needed"))
+            }
             _ => Ok(self),
         }
     }
