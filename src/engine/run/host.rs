@@ -79,7 +79,9 @@ pub(super) fn prepare(
         host.overlay = fleet.overlays.get(name).cloned().unwrap_or_default();
         runs.push(host);
     }
-    let at_controller = targets.values().any(|target| matches!(target.connection, Connection::Local));
+    let at_controller = targets
+        .values()
+        .any(|target| matches!(target.connection, Connection::Local));
     for host in &mut runs {
         host.at_controller = at_controller;
     }
