@@ -353,6 +353,8 @@ def table(count, seen):
         row("ansible-playbook converged", f"{mid['ansible']:.1f} s = {ratio:.0f} x rmqplay", "≥ 10 x", ratio >= 10)
         ratio = mid["pyinfra"] / mid["cold"]
         row("pyinfra converged", f"{mid['pyinfra']:.1f} s = {ratio:.1f} x rmqplay", "≥ 4 x", ratio >= 4)
+        ssh, warm = (mid["pyinfra"] / mid[name] for name in ("ssh cold", "warm"))
+        row("", f"{ssh:.1f} x `ssh HOST true` cold, {warm:.0f} x rmqplay warm")
     row("controller CPU a host, cold (with its ssh children)", f"{mid['cpu'] / count * 1000:.1f} ms")
     row("controller CPU a host, warm", f"{mid['warm cpu'] / count * 1000:.1f} ms")
 
@@ -392,8 +394,11 @@ def main():
             once = simulate(options.binary, hosts, 1, 3)
             again = simulate(options.binary, hosts, 2, 3) - once
             first, again = (seconds / hosts / TASKS * 1e6 for seconds in (once, again))
-            verdict = "yes" if max(first, again) <= 50 else "**no**"
-            print(f"| {hosts} hosts | {first:.0f} µs | {again:.0f} µs | ≤ 50 µs | {verdict} |", flush=True)
+            # The limit is for 1,000 hosts; the others show whether it is linear.
+            target, met = "", ""
+            if hosts == 1000:
+                target, met = "≤ 50 µs", "yes" if max(first, again) <= 50 else "**no**"
+            print(f"| {hosts} hosts | {first:.0f} µs | {again:.0f} µs | {target} | {met} |", flush=True)
 
 
 if __name__ == "__main__":
