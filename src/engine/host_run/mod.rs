@@ -1,8 +1,8 @@
 //! PURE. One host on its way through one play: what to send next, what to make of the answer.
 //!
 //! **Fresh: a decision is acted on, or reported `ok`, only if every observation it used was taken after the last
-//! op that ran on the host.** It holds by construction: [`Cache::fresh`] tells nothing
-//! that was seen before ops were sent; such are the *prediction* that bounds how far ahead is looked.
+//! op that ran on the host.** It holds by construction: [`Cache::fresh`] tells nothing that was seen
+//! before ops were sent; what was is the *prediction* that bounds how far ahead is looked ([`Cache::last`]).
 //!
 //! The order of one step: settle on a task → evaluate → decide from fresh observations → if some are missing,
 //! ask for them *and* for what the following tasks will want; if there is something to do, send the ops, the
