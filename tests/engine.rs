@@ -104,6 +104,22 @@ struct T {
     args: Value,
     /// Only if the task with this number changed something.
     when_changed: Option<usize>,
+    /// Its content is what the controller says of the host's file with this number.
+    asks: Option<(Asks, usize)>,
+}
+
+/// How a task asks the controller.
+#[derive(Clone, Copy, Debug)]
+enum Asks {
+    Pipe,
+    File,
+    Source,
+}
+
+/// What the controller says of a file on a host.
+fn said(host: &FakeHost, file: usize) -> String {
+    let content = host.files.get(&path(file)).map(|n| n.content.as_bytes().to_vec());
+    content.map_or("none\n".to_owned(), |bytes| String::from_utf8(bytes).expect("text"))
 }
 
 fn task() -> impl Strategy<Value = T> {
@@ -125,10 +141,14 @@ fn task() -> impl Strategy<Value = T> {
             .prop_map(|f| ("command", json!({"argv": ["toggle", f.to_string()]}))),
         Just(("command", json!({"argv": ["noop"]}))),
     ];
-    (body, proptest::option::weighted(0.3, 0usize..8)).prop_map(|((module, args), when_changed)| T {
+    let kinds = prop_oneof![Just(Asks::Pipe), Just(Asks::File), Just(Asks::Source)];
+    let asks = proptest::option::weighted(0.3, (kinds, 0..FILES));
+    let when_changed = proptest::option::weighted(0.3, 0usize..8);
+    (body, when_changed, asks).prop_map(|((module, args), when_changed, asks)| T {
         module,
         args,
         when_changed,
+        asks: asks.filter(|_| module == "copy"),
     })
 }
 
@@ -139,8 +159,26 @@ fn playbook(tasks: &[T]) -> String {
         .map(|(n, t)| {
             let mut task = Map::new();
             task.insert("name".to_owned(), json!(format!("t{n}")));
-            task.insert(t.module.to_owned(), t.args.clone());
-            task.insert("register".to_owned(), json!(format!("r{n}")));
+            let mut args = t.args.clone();
+            match t.asks {
+                None => {}
+                Some((Asks::Source, file)) => {
+                    args = json!({"dest": args["dest"], "src": format!("/live/{{{{ inventory_hostname }}}}/{file}")});
+                }
+                Some((Asks::Pipe, file)) => {
+                    args["content"] = json!(format!("{{{{ lookup('pipe', inventory_hostname ~ '/{file}') }}}}"));
+                }
+                Some((Asks::File, file)) => {
+                    args["content"] = json!(format!(
+                        "{{{{ lookup('file', '/live/' ~ inventory_hostname ~ '/{file}') }}}}"
+                    ));
+                }
+            }
+            task.insert(t.module.to_owned(), args);
+            // Where nothing new is known, what was made ready looking ahead is used.
+            if tasks[n..].iter().any(|t| t.when_changed == Some(n)) {
+                task.insert("register".to_owned(), json!(format!("r{n}")));
+            }
             if let Some(on) = t.when_changed.filter(|on| *on < n) {
                 task.insert("when".to_owned(), json!(format!("r{on}.changed")));
             }
@@ -159,6 +197,11 @@ fn start(contents: &[Option<u8>]) -> FakeHost {
         }
     }
     host
+}
+
+/// A dry run can tell: no command, and nothing that the controller would say otherwise by then.
+fn foreseeable(task: &T) -> bool {
+    task.module != "command" && task.asks.is_none()
 }
 
 /// Decides from what the host looks like right now.
@@ -191,7 +234,13 @@ fn naive(tasks: &[T], host: &mut FakeHost, program: &dyn Program) -> Vec<String>
         let Kind::Host(prepare) = spec.kind else {
             unreachable!("a host module")
         };
-        let args = modules::coerce(spec, task.args.as_object().expect("a mapping")).expect("good arguments");
+        let mut args = task.args.clone();
+        match task.asks {
+            None => {}
+            Some((Asks::Source, file)) => args["content"] = json!(said(host, file)),
+            Some((_, file)) => args["content"] = json!(said(host, file).trim_end()),
+        }
+        let args = modules::coerce(spec, args.as_object().expect("a mapping")).expect("good arguments");
         let action = prepare(&args, &Controller).expect("good arguments");
         let status = match decide(&*action, host, program).expect("a decision") {
             Decision::Keep(_) => TaskStatus::Ok,
@@ -232,6 +281,17 @@ fn naive(tasks: &[T], host: &mut FakeHost, program: &dyn Program) -> Vec<String>
     statuses
 }
 
+/// A run on these hosts, whose controller knows what their files hold.
+fn story(tasks: &[T], hosts: &str, fleet: &Arc<FakeConnector>) -> Story {
+    let hosts_of = fleet.clone();
+    Story::new(&playbook(tasks), hosts).live(move |about| {
+        let (host, file) = about.split_once('/').expect("HOST/FILE");
+        let host = hosts_of.host(host);
+        let host = host.lock().unwrap();
+        said(&host, file.parse().expect("a number"))
+    })
+}
+
 fn contents(host: &FakeHost) -> BTreeMap<String, Content> {
     host.files.iter().map(|(p, n)| (p.clone(), n.content.clone())).collect()
 }
@@ -249,7 +309,7 @@ proptest! {
         let mut expected_host = start(&begin);
         let expected = naive(&tasks, &mut expected_host, &*program);
         let fleet = Arc::new(FakeConnector::new(move |_| start(&begin), program));
-        let told = Story::new(&playbook(&tasks), "a\nb\n").run(fleet.clone());
+        let told = story(&tasks, "a\nb\n", &fleet).run(fleet.clone());
         for name in ["a", "b"] {
             prop_assert_eq!(&told.statuses(name), &expected, "statuses of {}", name);
             let host = fleet.host(name);
@@ -261,16 +321,15 @@ proptest! {
     /// A dry run without side effects and commands names exactly what an apply then changes.
     #[test]
     fn a_dry_run_is_true(
-        tasks in proptest::collection::vec(task().prop_filter("no commands", |t| t.module != "command"), 1..12),
+        tasks in proptest::collection::vec(task().prop_filter("foreseeable", foreseeable), 1..12),
         begin in proptest::collection::vec(proptest::option::of(0u8..3), FILES),
     ) {
         let program = Arc::new(Gremlin(Vec::new()));
         let fleet = Arc::new(FakeConnector::new(move |_| start(&begin), program));
         let before = contents(&fleet.host("a").lock().unwrap());
-        let playbook = playbook(&tasks);
-        let foretold = Story::new(&playbook, "a\n").mode(Mode::Diff).run(fleet.clone()).statuses("a");
+        let foretold = story(&tasks, "a\n", &fleet).mode(Mode::Diff).run(fleet.clone()).statuses("a");
         prop_assert_eq!(&contents(&fleet.host("a").lock().unwrap()), &before, "a dry run changes nothing");
-        let done = Story::new(&playbook, "a\n").run(fleet.clone()).statuses("a");
+        let done = story(&tasks, "a\n", &fleet).run(fleet.clone()).statuses("a");
         prop_assert_eq!(foretold, done);
     }
 
@@ -291,7 +350,7 @@ proptest! {
             move |_| FakeHost { lose: [(at, loss)].into(), ..start(&begin) },
             program,
         ));
-        let told = Story::new(&playbook(&tasks), "a\n").run(fleet.clone());
+        let told = story(&tasks, "a\n", &fleet).run(fleet.clone());
         prop_assert_eq!(&told.statuses("a"), &expected);
         prop_assert_eq!(&contents(&fleet.host("a").lock().unwrap()), &contents(&expected_host));
     }
@@ -595,6 +654,82 @@ fn hostvars_show_what_linear_order_would_show() {
     )
     .run(fleet());
     assert_eq!(told.statuses("a"), ["set=Ok", "slow=Skipped", "see=Ok", "later=Ok"]);
+}
+
+#[test]
+fn what_it_is_judged_by_is_waited_for() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: slow, command: {argv: [noop]}, until: r.attempts == 3, register: r, when: inventory_hostname == 'b'}
+    - {name: late, set_fact: {late: yes}, when: inventory_hostname == 'b'}
+    - {name: judged, copy: {dest: /f/0, content: x}, changed_when: \"'late' not in hostvars['b']\"}
+",
+        "a\nb\n",
+    )
+    .run(fleet());
+    assert_eq!(told.statuses("a"), ["slow=Skipped", "late=Skipped", "judged=Ok"]);
+}
+
+/// Sees each host's `/f/0`, says how often it was asked before, and remembers who asked.
+fn asked(playbook: &str, hosts: &str, fleet: &Arc<FakeConnector>) -> (support::Told, Vec<String>) {
+    let questions = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let (seen, hosts_of) = (questions.clone(), fleet.clone());
+    let told = Story::new(playbook, hosts)
+        .live(move |question| {
+            let before = seen.lock().unwrap().iter().filter(|q| *q == question).count();
+            seen.lock().unwrap().push(question.to_owned());
+            let holds = |host: &str| said(&hosts_of.host(host).lock().unwrap(), 0).trim_end().to_owned();
+            format!("{question} {before}: {} {}\n", holds("a"), holds("b"))
+        })
+        .run(fleet.clone());
+    let questions = questions.lock().unwrap().clone();
+    (told, questions)
+}
+
+#[test]
+fn a_command_of_the_controller_runs_once_in_its_turn_and_costs_no_round_trip() {
+    let fleet = fleet();
+    let playbook = "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: before, copy: {dest: /f/0, content: x}, when: inventory_hostname == 'b'}
+    - {name: asks, copy: {dest: /f/1, content: \"{{ lookup('pipe', inventory_hostname) }}\"}}
+    - {name: again, assert: {that: \"lookup('pipe', 'again ' ~ inventory_hostname) is match('.* 0: none x')\"}}
+    - {name: after, copy: {dest: /f/2, content: y}}
+";
+    let (first, questions) = asked(playbook, "a\nb\n", &fleet);
+    assert_eq!(
+        first.statuses("a"),
+        ["before=Skipped", "asks=Changed", "again=Ok", "after=Changed"]
+    );
+    assert_eq!(
+        first.statuses("b"),
+        ["before=Changed", "asks=Changed", "again=Ok", "after=Changed"]
+    );
+    // What the task before did on the other host is there.
+    let wrote = fleet.host("a").lock().unwrap().files["/f/1"].content.clone();
+    assert_eq!(wrote.as_bytes(), b"a 0: none x");
+    assert_eq!(questions.len(), 4, "{questions:?}");
+    let free = playbook.replace("gather_facts", "strategy: free\n  gather_facts");
+    let other = self::fleet();
+    let (alone, questions) = asked(&free, "b\n", &other);
+    assert_eq!(
+        other.host("b").lock().unwrap().files["/f/1"].content.as_bytes(),
+        b"b 0: none x"
+    );
+    assert_eq!(
+        alone.statuses("b"),
+        ["before=Changed", "asks=Changed", "again=Ok", "after=Changed"]
+    );
+    assert_eq!(questions.len(), 2, "{questions:?}");
+    let (second, questions) = asked(playbook, "a\nb\n", &fleet);
+    assert_eq!(second.statuses("b"), ["before=Ok", "asks=Ok", "again=Ok", "after=Ok"]);
+    assert_eq!((round_trips(&second, "a"), round_trips(&second, "b")), (1, 1));
+    assert_eq!(questions.len(), 4, "{questions:?}");
 }
 
 #[test]

@@ -70,11 +70,10 @@ pub fn of(
         hostvars: Some(HostVars {
             board,
             pos: Pos::default(),
-            wait: Arc::default(),
-            tainted: Default::default(),
+            trace: Arc::default(),
             free: false,
         }),
-        tainted: Default::default(),
+        trace: Arc::default(),
     })
 }
 

@@ -69,8 +69,9 @@ pub fn extend(
         if let Some(rest) = rest
             && let Some(spec) = modules::find(task.module)
         {
+            let scope_ahead = Arc::new((**rest.scope).clone().ahead());
             for index in rest.next..rest.items.len() {
-                let scope = item_scope(rest.scope, &task, rest.items, index);
+                let scope = item_scope(&scope_ahead, &task, rest.items, index);
                 if matches!(foresee_item(run, &task, spec, scope, first, wanted, None).0, Sight::Act) {
                     return ready;
                 }
@@ -85,22 +86,18 @@ pub fn extend(
         let Some(task) = walk.current() else { break };
         let Some(spec) = modules::find(task.module) else { break };
         let pos = walk.pos();
-        let scope = Arc::new(scope(
-            &run.layers,
-            &run.play,
-            produced.clone(),
-            &pos,
-            Some(&task),
-            world.board,
-        ));
+        let scope = scope(&run.layers, &run.play, produced.clone(), &pos, Some(&task), world.board);
+        let scope = Arc::new(scope.ahead());
         if !crate::engine::select::by_tags(&run.evaluation(scope.clone()), &task) {
             walk.advance();
             continue;
         }
         let made = ready.take(&pos, &task, &produced);
         let (sight, action) = foresee(run, &task, spec, &scope, first, wanted, made);
-        // What read a secret is evaluated again in its turn, so that it is known that it did.
-        if let Some(action) = action.filter(|_| spec.local && !scope.tainted.get()) {
+        // What read a secret is evaluated again in its turn, so that it is known that it did; and what looked at the
+        // controller, since that may have changed until then.
+        let again = scope.trace.is_secret() || scope.trace.has_looked_outside();
+        if let Some(action) = action.filter(|_| spec.local && !again) {
             let prepared = Prepared {
                 task: task.clone(),
                 produced: produced.clone(),

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 
 /// What a control task does to the walk.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Effect {
     Insert(Vec<Item>),
     Flush,

@@ -7,7 +7,7 @@ use crate::engine::shared::{PlayRun, Shared};
 use crate::engine::vars::TaskScope;
 use crate::language::{Files, LoopKind, Node, Task, Yaml};
 use crate::modules::{self, Action, ArgError, Args, Kind, ModuleSpec, Prepare};
-use crate::template::{ErrorKind, FileOptions, Scope, TemplateError};
+use crate::template::{ErrorKind, FileOptions, Outside, Scope, TemplateError};
 use crate::transport::{Method, RunAs, Secret};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -103,8 +103,8 @@ impl Evaluation<'_> {
         }
         Ok(self
             .scope
-            .tainted
-            .without(|| self.shared().templar.condition(node, &self.dyn_scope()))?)
+            .trace
+            .telling_nothing(|| self.shared().templar.condition(node, &self.dyn_scope()))?)
     }
 
     /// All must hold; the first that does not is returned.
@@ -171,7 +171,8 @@ impl Evaluation<'_> {
     /// Whom to become, from variables, keywords and options (in that order of strength).
     pub fn run_as(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
         // Whom a task runs as shows nothing of the password.
-        self.scope.tainted.clone().without(|| self.run_as_(task))
+        let trace = &self.scope.trace;
+        trace.telling_nothing(|| trace.at_any_time(|| self.run_as_(task)))
     }
 
     fn run_as_(&self, task: Option<&Task>) -> Result<Option<RunAs>, Trouble> {
@@ -450,6 +451,11 @@ impl Context<'_> {
     }
 
     fn search(&self, kind: &str, src: &str) -> Result<String, ArgError> {
+        let not_yet = |why| ArgError {
+            unknown: Some(why),
+            ..ArgError::default()
+        };
+        self.evaluation.scope.outside(Outside::Look).map_err(not_yet)?;
         find_source(self.task, self.evaluation, kind, src)
     }
 

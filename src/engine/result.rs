@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What one item came to.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ItemOutcome {
     pub changed: bool,
     pub failure: Option<Failed>,

@@ -5,11 +5,11 @@
 
 use crate::engine::walk::Pos;
 use crate::language::{Common, Node, Role};
-use crate::template::{Found, Scope};
+use crate::template::{Found, Outside, Scope};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// A layer of variables written by the user, shared between hosts.
 pub type Layer = Arc<Vec<(String, Arc<Node>)>>;
@@ -118,29 +118,64 @@ pub struct TaskScope {
     /// `item`, `ansible_loop`, `index_var`..., `ansible_failed_task`: data.
     pub local: Arc<HashMap<String, Arc<Value>>>,
     pub hostvars: Option<HostVars>,
-    /// Set when a secret was read: what is made of it must not be shown.
-    pub tainted: Taint,
+    pub trace: Arc<Trace>,
 }
 
-/// Shared by all scopes of a task on a host.
-#[derive(Clone, Debug, Default)]
-pub struct Taint(Arc<AtomicBool>);
+/// What evaluations for a task on a host come upon; shared by all its scopes.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// It is not the task's turn yet.
+    ahead: bool,
+    /// What is evaluated is not the task's: it has no turn.
+    at_any_time: AtomicBool,
+    secret: AtomicBool,
+    looked_outside: AtomicBool,
+    wait: Mutex<Wait>,
+}
 
-impl Taint {
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+/// Hosts whose progress evaluations turned out to depend on.
+#[derive(Debug, Default)]
+pub struct Wait {
+    pub hosts: Vec<String>,
+    /// All hosts of the batch.
+    pub everybody: bool,
+}
+
+impl Trace {
+    /// A secret was read: what is made of it must not be shown.
+    pub fn is_secret(&self) -> bool {
+        self.secret.load(Ordering::Relaxed)
     }
 
-    fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    /// Files or the clock of the controller were asked: what is made of them holds for that moment only.
+    pub fn has_looked_outside(&self) -> bool {
+        self.looked_outside.load(Ordering::Relaxed)
     }
 
-    /// Evaluates something whose outcome tells nothing of the secrets it reads (a condition, whom to become).
-    pub fn without<T>(&self, evaluate: impl FnOnce() -> T) -> T {
-        let before = self.get();
+    /// Evaluates something whose outcome tells nothing of the secrets it reads (a condition).
+    pub fn telling_nothing<T>(&self, evaluate: impl FnOnce() -> T) -> T {
+        let before = self.is_secret();
         let value = evaluate();
-        self.0.store(before, Ordering::Relaxed);
+        self.secret.store(before, Ordering::Relaxed);
         value
+    }
+
+    /// Evaluates something that is no part of what the task does, and so has no turn (whom to become, its name).
+    pub fn at_any_time<T>(&self, evaluate: impl FnOnce() -> T) -> T {
+        let before = self.at_any_time.swap(true, Ordering::Relaxed);
+        let value = evaluate();
+        self.at_any_time.store(before, Ordering::Relaxed);
+        value
+    }
+
+    /// Takes the hosts that are to be waited for, if any.
+    pub fn take_wait(&self) -> Option<Wait> {
+        let wait = std::mem::take(&mut *self.wait());
+        (wait.everybody || !wait.hosts.is_empty()).then_some(wait)
+    }
+
+    fn wait(&self) -> MutexGuard<'_, Wait> {
+        self.wait.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -159,6 +194,18 @@ const SECRET_NAMES: [&str; 7] = [
 const ADDRESS: &str = "ansible_host";
 
 impl TaskScope {
+    /// The same before its turn.
+    pub fn ahead(mut self) -> TaskScope {
+        self.trace = Arc::new(Trace {
+            ahead: true,
+            ..Trace::default()
+        });
+        if let Some(hostvars) = &mut self.hostvars {
+            hostvars.trace = self.trace.clone();
+        }
+        self
+    }
+
     fn in_layers(layers: &[Layer], name: &str) -> Option<Arc<Node>> {
         layers.iter().rev().find_map(|layer| find(layer, name))
     }
@@ -166,7 +213,7 @@ impl TaskScope {
     /// The variable as it was given: what a task knows beside that is added by `lookup`.
     fn find(&self, name: &str) -> Found {
         if self.produced.secret.contains(name) || SECRET_NAMES.contains(&name) {
-            self.tainted.set();
+            self.trace.secret.store(true, Ordering::Relaxed);
         }
         if let Some(value) = self.local.get(name) {
             return Found::Data(value.clone());
@@ -178,8 +225,7 @@ impl TaskScope {
                 Ok(names) => Found::Data(Arc::new(Value::Array(names))),
                 Err(behind) => {
                     let text = format!("host `{}` has not come to this task yet", behind.join("`, `"));
-                    let mut wait = hostvars.wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-                    wait.extend(behind);
+                    self.trace.wait().hosts.extend(behind);
                     Found::Unknown(text)
                 }
             };
@@ -273,6 +319,28 @@ fn find(layer: &[(String, Arc<Node>)], name: &str) -> Option<Arc<Node>> {
 }
 
 impl Scope for TaskScope {
+    fn outside(&self, what: Outside) -> Result<(), String> {
+        let trace = &self.trace;
+        if trace.at_any_time.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if what == Outside::Look {
+            trace.looked_outside.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        if trace.ahead {
+            return Err("it is asked for when the task's turn comes".to_owned());
+        }
+        match &self.hostvars {
+            // What tasks before this one do on other hosts may be what it asks about.
+            Some(HostVars { board, pos, free, .. }) if !*free && board.is_behind(pos) => {
+                trace.wait().everybody = true;
+                Err("other hosts have not come to this task yet".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn lookup(&self, name: &str) -> Found {
         match self.find(name) {
             // Tasks always have it, `hostvars` only where the inventory says so.
@@ -376,13 +444,13 @@ struct Entry {
 
 impl Blackboard {
     fn write<T>(&self, host: &str, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        let mut hosts = self.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         hosts.get_mut(host).map(change)
     }
 
     /// Makes a host known; what it produced in earlier plays stays (at the very beginning of this one).
     pub fn enter(&self, layers: Arc<HostLayers>, reached: Option<Pos>) {
-        let mut hosts = self.hosts.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
         let old = hosts.remove(&layers.name);
         let start = Pos::default();
         let (facts, secret, values) = old.map_or_else(Default::default, |e| {
@@ -428,7 +496,7 @@ impl Blackboard {
 
     /// Those of `names` that have not failed before `pos`; the others' names where that cannot be told yet.
     fn survivors(&self, names: &[Value], pos: &Pos, free: bool) -> Result<Vec<Value>, Vec<String>> {
-        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         let entry = |name: &Value| name.as_str().and_then(|n| hosts.get(n));
         let behind = |e: &&Entry| !free && e.lost.is_none() && e.reached.as_ref().is_some_and(|r| r < pos);
         let wait: Vec<String> = names
@@ -462,9 +530,16 @@ impl Blackboard {
         self.write(host, |e| e.facts.push((at.clone(), facts.clone())));
     }
 
+    /// Whether a host that goes on has not done everything before `pos`.
+    fn is_behind(&self, pos: &Pos) -> bool {
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+        let mut left = hosts.values().filter(|e| e.lost.is_none());
+        left.any(|e| e.reached.as_ref().is_some_and(|reached| reached < pos))
+    }
+
     /// Whether `host` has done everything before `pos`.
     pub fn has_reached(&self, host: &str, pos: &Pos) -> bool {
-        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         hosts
             .get(host)
             .and_then(|e| e.reached.as_ref())
@@ -474,7 +549,7 @@ impl Blackboard {
     fn names(&self) -> Vec<String> {
         self.hosts
             .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .unwrap_or_else(PoisonError::into_inner)
             .keys()
             .cloned()
             .collect()
@@ -482,8 +557,8 @@ impl Blackboard {
 
     /// The variables of `host` as linear order shows them to a task at `pos`.
     fn scope(&self, host: &str, seer: &HostVars) -> Option<RemoteScope> {
-        let HostVars { pos, wait, free, .. } = seer;
-        let hosts = self.hosts.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let HostVars { pos, free, .. } = seer;
+        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
         let entry = hosts.get(host)?;
         let before = |at: &Pos| *free || at < pos || *at == Pos::default();
         let mut produced = Produced {
@@ -509,27 +584,19 @@ impl Blackboard {
             role: None,
             search: Arc::default(),
             local: Arc::default(),
-            tainted: seer.tainted.clone(),
+            trace: seer.trace.clone(),
             hostvars: Some(seer.clone()),
         };
-        Some(RemoteScope {
-            scope,
-            reached,
-            wait: wait.clone(),
-        })
+        Some(RemoteScope { scope, reached })
     }
 }
-
-/// Hosts whose progress an evaluation turned out to depend on.
-pub type WaitList = Arc<RwLock<Vec<String>>>;
 
 /// The `hostvars` variable, as seen from a task at `pos`.
 #[derive(Clone, Debug)]
 pub struct HostVars {
     pub board: Arc<Blackboard>,
     pub pos: Pos,
-    pub wait: WaitList,
-    pub tainted: Taint,
+    pub trace: Arc<Trace>,
     /// `strategy: free`: what is there is seen, nothing is waited for.
     pub free: bool,
 }
@@ -539,7 +606,6 @@ pub struct HostVars {
 struct RemoteScope {
     scope: TaskScope,
     reached: bool,
-    wait: WaitList,
 }
 
 impl Scope for RemoteScope {
@@ -557,8 +623,7 @@ impl Scope for RemoteScope {
                 found
             }
             _ => {
-                let mut wait = self.wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-                wait.push(self.scope.host.name.clone());
+                self.scope.trace.wait().hosts.push(self.scope.host.name.clone());
                 Found::Unknown(format!("host `{}` has not come to this task yet", self.scope.host.name))
             }
         }
@@ -566,6 +631,10 @@ impl Scope for RemoteScope {
 
     fn names(&self) -> Vec<String> {
         self.scope.names()
+    }
+
+    fn outside(&self, what: Outside) -> Result<(), String> {
+        self.scope.outside(what)
     }
 }
 

@@ -9,7 +9,7 @@ use super::filters::Filter;
 use super::imagine::{Guess, is_unknown};
 use super::tests::Test;
 use super::value::{Args, Dict, Key, Lazy, NodeRef, Object, Path, Value};
-use super::{ErrorKind, FileOptions, Found, Inner, Scope, methods, ops};
+use super::{ErrorKind, FileOptions, Found, Inner, Outside, Scope, methods, ops};
 use crate::diagnostic::similar_name;
 use crate::language::Yaml;
 use std::cell::{Cell, RefCell};
@@ -33,6 +33,8 @@ pub(crate) struct Ctx {
     /// Variables in evaluation: node and scope by address, and the name.
     active: RefCell<Vec<(usize, usize, Rc<str>)>>,
     depth: Cell<usize>,
+    /// Whose variables are evaluated.
+    scope: Arc<dyn Scope>,
     /// What is not known is no failure: see [`super::imagine`].
     guess: Option<Rc<Guess>>,
 }
@@ -50,9 +52,10 @@ fn address<T: ?Sized>(arc: &Arc<T>) -> usize {
 }
 
 impl Ctx {
-    pub fn new(inner: Arc<Inner>, search: Vec<String>, options: FileOptions) -> Self {
+    pub fn new(inner: Arc<Inner>, scope: Arc<dyn Scope>, search: Vec<String>, options: FileOptions) -> Self {
         Ctx {
             inner,
+            scope,
             search,
             options,
             active: RefCell::default(),
@@ -66,6 +69,12 @@ impl Ctx {
             guess: Some(guess),
             ..self
         }
+    }
+
+    /// Before the machine is asked for anything but its environment.
+    pub fn outside(&self, what: Outside) -> Res<()> {
+        let not_yet = |why: String| Rc::new(Fault::new(ErrorKind::Unknown(why.clone()), why));
+        self.scope.outside(what).map_err(not_yet)
     }
 
     pub fn deeper(&self) -> Res<Deeper<'_>> {
@@ -356,6 +365,7 @@ impl<'c> Run<'c> {
     }
 
     fn load(&self, name: &str) -> Res<(Arc<Compiled>, Place)> {
+        self.ctx.outside(Outside::Look)?;
         self.ctx.inner.load(name, &self.ctx.search, &self.ctx.options)
     }
 

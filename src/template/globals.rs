@@ -3,7 +3,7 @@
 use super::eval::Ctx;
 use super::fault::{Res, fail, undefined};
 use super::value::{Args, Dict, Key, Object, Value};
-use super::{Scope, lookups, methods};
+use super::{Outside, Scope, lookups, methods};
 use indexmap::IndexMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -115,6 +115,7 @@ fn range(args: Args) -> Res<Value> {
 
 fn now(ctx: &Ctx, args: Args) -> Res<Value> {
     let [utc, format] = args.bind("now", ["utc", "fmt"])?;
+    ctx.outside(Outside::Look)?;
     let mut now = (ctx.inner.settings.clock)();
     if utc.map_or(Ok(false), |u| u.truthy())? {
         now = now.with_time_zone(jiff::tz::TimeZone::UTC);

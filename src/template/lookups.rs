@@ -6,7 +6,7 @@ use super::filters;
 use super::python::random::Random;
 use super::python::regex;
 use super::value::{Args, Key, Value};
-use super::{FileOptions, Found, Overlay, Scope};
+use super::{FileOptions, Found, Outside, Overlay, Scope};
 use crate::diagnostic::similar_name;
 use std::collections::HashMap;
 
@@ -59,6 +59,11 @@ pub(crate) fn call(ctx: &Ctx, mut args: Args, scope: Option<&Arc<dyn Scope>>, qu
         let help = similar_name(&short, NAMES.iter().copied());
         let help = help.map(|h| format!("; a similar one is `{h}`")).unwrap_or_default();
         return Err(fail(format!("unknown lookup `{name}`{help}")));
+    }
+    match short.as_str() {
+        "lines" | "password" | "pipe" => ctx.outside(Outside::Act)?,
+        "file" | "fileglob" | "first_found" | "template" => ctx.outside(Outside::Look)?,
+        _ => {}
     }
     // Only these look at undefined terms themselves.
     if !matches!(short.as_str(), "first_found" | "env")

@@ -46,6 +46,20 @@ pub trait Scope: Send + Sync + std::fmt::Debug {
         let _ = name;
         None
     }
+    /// Asked before a template asks the machine that it is evaluated on; the error says why it cannot be told yet.
+    fn outside(&self, what: Outside) -> Result<(), String> {
+        let _ = what;
+        Ok(())
+    }
+}
+
+/// What templates ask of the machine that they are evaluated on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outside {
+    /// Its files and its clock: nothing comes of looking, but what is seen holds for that moment only.
+    Look,
+    /// A command, a password that is made up: done in its turn, and not for a look.
+    Act,
 }
 
 /// A variable as a scope knows it.
@@ -226,16 +240,7 @@ impl Inner {
             fault.notes.push(format!("looked in {}", search.join(", ")));
             return Err(Rc::new(fault));
         };
-        let known = self
-            .loaded
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(path)
-            .cloned();
-        let (file, text) = match known {
-            Some(known) => known,
-            None => self.remember(path, &self.read_text(path)?),
-        };
+        let (file, text) = self.remember(path, &self.read_text(path)?);
         let place = Place::File(file, 0);
         Ok((self.text_template(&text, options, place)?, place))
     }
@@ -284,6 +289,10 @@ impl Scope for Overlay {
             self.base.defined_at(name)
         }
     }
+
+    fn outside(&self, what: Outside) -> Result<(), String> {
+        self.base.outside(what)
+    }
 }
 
 /// The scope of a template's file: `ansible_managed` is made up where there is none.
@@ -316,8 +325,8 @@ impl Templar {
         }
     }
 
-    fn ctx(&self) -> Ctx {
-        Ctx::new(self.inner.clone(), Vec::new(), FileOptions::default())
+    fn ctx(&self, scope: &Arc<dyn Scope>) -> Ctx {
+        Ctx::new(self.inner.clone(), scope.clone(), Vec::new(), FileOptions::default())
     }
 
     fn error(&self, fault: Rc<Fault>, whole: Option<Span>) -> TemplateError {
@@ -329,7 +338,7 @@ impl Templar {
     pub fn resolve(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<Option<Value>, TemplateError> {
         match &node.yaml {
             Yaml::Str(text) if node.is_template() => {
-                let ctx = self.ctx();
+                let ctx = self.ctx(scope);
                 let value = ctx.text(&text.value, Place::Node(node.span), scope);
                 let value = value.and_then(|v| match v {
                     value::Value::Omit => Ok(None),
@@ -358,7 +367,7 @@ impl Templar {
     /// Evaluates one condition of `when`, `failed_when`, `until`...: an expression without delimiters, or a boolean.
     /// A whole `{{ }}` is evaluated first; where that gives a string the user wrote, it is the expression.
     pub fn condition(&self, node: &Node, scope: &Arc<dyn Scope>) -> Result<bool, TemplateError> {
-        let ctx = self.ctx();
+        let ctx = self.ctx(scope);
         let error = |fault| self.error(fault, Some(node.span));
         let text = match &node.yaml {
             Yaml::Bool(b) => return Ok(*b),
@@ -434,7 +443,7 @@ impl Templar {
         let Yaml::Str(text) = &node.yaml else {
             return Ok(node.to_value());
         };
-        let ctx = self.ctx();
+        let ctx = self.ctx(scope);
         let (text, span) = (text.value.trim(), Some(node.span));
         let place = Place::Node(node.span);
         let evaluate = || -> Res<Value> {
@@ -452,7 +461,7 @@ impl Templar {
         node: &Node,
         scope: &Arc<dyn Scope>,
     ) -> Result<Vec<Value>, TemplateError> {
-        let ctx = self.ctx();
+        let ctx = self.ctx(scope);
         let terms = terms.into_iter().map(|t| value::Value::from_data(Arc::new(t)));
         let args = value::Args {
             pos: std::iter::once(name.into()).chain(terms).collect(),
@@ -574,7 +583,7 @@ fn render_text(
     search: Vec<String>,
     scope: &Arc<dyn Scope>,
 ) -> Res<String> {
-    let ctx = Ctx::new(inner.clone(), Vec::new(), FileOptions::default());
+    let ctx = Ctx::new(inner.clone(), scope.clone(), Vec::new(), FileOptions::default());
     match render_value(inner, text, place, options, search, scope)? {
         value::Value::None => Ok(String::new()),
         value::Value::Omit => Err(fail("a template cannot be omitted")),
@@ -603,7 +612,7 @@ pub(crate) fn render_value(
         place => place,
     };
     let compiled = inner.text_template(&body, &options, place)?;
-    let ctx = Ctx::new(inner.clone(), search, options);
+    let ctx = Ctx::new(inner.clone(), scope.clone(), search, options);
     let value = eval::run_template(&ctx, &compiled, place, &Frame::root(Some(scope.clone())))?;
     Ok(eval::keep_newlines(text, value.finalize(&ctx)?, &newline))
 }

@@ -4,7 +4,7 @@ use super::eval::{Ctx, compare};
 use super::fault::{Res, fail};
 use super::python::{regex, version};
 use super::value::{Args, Value};
-use super::{ErrorKind, ast};
+use super::{ErrorKind, Outside, ast};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -123,7 +123,9 @@ fn subset(ctx: &Ctx, part: &Value, whole: &Value) -> Res<bool> {
     Ok(true)
 }
 
+/// A path on this machine, to be looked at.
 fn path(ctx: &Ctx, value: &Value) -> Res<String> {
+    ctx.outside(Outside::Look)?;
     Ok(super::lookups::expand_user(ctx, &value.text(ctx)?))
 }
 

@@ -384,7 +384,7 @@ impl Value {
             },
             Value::Dict(d) => {
                 let key = self.to_key()?;
-                Ok(d.keys().contains(&key))
+                d.has(&key)
             }
             Value::List(_) | Value::Tuple(_) => {
                 for item in container.iterate(ctx)? {

@@ -16,36 +16,51 @@ use tokio::sync::Notify;
 
 /// Files by path; directories are what stands before a `/`.
 #[derive(Default)]
-pub struct Memory(pub BTreeMap<String, Vec<u8>>);
+pub struct Memory {
+    files: BTreeMap<String, Vec<u8>>,
+    /// What files below `/live/` hold, and what `pipe` says, both by what comes after it.
+    live: Option<Live>,
+}
+
+type Live = Box<dyn Fn(&str) -> String + Send + Sync>;
 
 impl Memory {
     pub fn new(files: &[(&str, &str)]) -> Self {
-        Memory(
-            files
+        Memory {
+            files: files
                 .iter()
                 .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
                 .collect(),
-        )
+            live: None,
+        }
+    }
+
+    fn live(&self, about: &str) -> std::io::Result<Vec<u8>> {
+        let live = self.live.as_ref().ok_or_else(|| Error::from(ErrorKind::Unsupported))?;
+        Ok(live(about).into_bytes())
     }
 }
 
 impl Files for Memory {
     fn read(&self, path: &str) -> std::io::Result<Vec<u8>> {
-        self.0
+        if let Some(about) = path.strip_prefix("/live/") {
+            return self.live(about);
+        }
+        self.files
             .get(&self.absolute(path))
             .cloned()
             .ok_or_else(|| Error::from(ErrorKind::NotFound))
     }
     fn exists(&self, path: &str) -> bool {
-        self.0.contains_key(&self.absolute(path)) || self.is_dir(path)
+        path.starts_with("/live/") || self.files.contains_key(&self.absolute(path)) || self.is_dir(path)
     }
     fn is_dir(&self, path: &str) -> bool {
         let prefix = format!("{}/", self.absolute(path));
-        self.0.keys().any(|k| k.starts_with(&prefix))
+        self.files.keys().any(|k| k.starts_with(&prefix))
     }
     fn list(&self, path: &str) -> std::io::Result<Vec<String>> {
         let prefix = format!("{}/", self.absolute(path));
-        let below = self.0.keys().filter_map(|k| k.strip_prefix(&prefix));
+        let below = self.files.keys().filter_map(|k| k.strip_prefix(&prefix));
         let names: BTreeSet<String> = below
             .filter_map(|rest| rest.split('/').next().map(str::to_owned))
             .collect();
@@ -65,8 +80,8 @@ impl Files for Memory {
     fn env(&self, _: &str) -> Option<String> {
         None
     }
-    fn pipe(&self, _: &str) -> std::io::Result<Vec<u8>> {
-        Err(Error::from(ErrorKind::Unsupported))
+    fn pipe(&self, command: &str) -> std::io::Result<Vec<u8>> {
+        self.live(command)
     }
     fn create(&self, _: &str, _: &[u8]) -> std::io::Result<()> {
         Err(Error::from(ErrorKind::Unsupported))
@@ -107,6 +122,16 @@ impl Story {
             playbooks: vec!["site.yml".to_owned()],
             stop: Arc::default(),
         }
+    }
+
+    /// What the controller's changing files and commands say.
+    pub fn live(mut self, live: impl Fn(&str) -> String + Send + Sync + 'static) -> Story {
+        let files = self.files.files.clone();
+        self.files = Arc::new(Memory {
+            files,
+            live: Some(Box::new(live)),
+        });
+        self
     }
 
     pub fn mode(mut self, mode: Mode) -> Story {

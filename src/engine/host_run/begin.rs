@@ -285,8 +285,12 @@ impl HostRun {
         let own = match &task.name {
             Some(name) => {
                 let raw = || name.as_str().unwrap_or_default().to_owned();
-                let text = evaluation.text(name).unwrap_or_else(|_| raw());
-                if scope.tainted.get() { raw() } else { text }
+                let text = scope.trace.at_any_time(|| evaluation.text(name));
+                if scope.trace.is_secret() {
+                    raw()
+                } else {
+                    text.unwrap_or_else(|_| raw())
+                }
             }
             None => task.module.to_owned(),
         };

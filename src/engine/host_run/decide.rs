@@ -10,6 +10,10 @@ impl HostRun {
         let Some(mut run) = self.current.take() else {
             return Flow::Again;
         };
+        if let Some(outcome) = run.item.unjudged.take() {
+            self.current = Some(run);
+            return self.settle(*outcome, world);
+        }
         if let Some(outcome) = run.unit.outcome(run.index) {
             self.current = Some(run);
             return self.settle(outcome, world);
@@ -313,12 +317,14 @@ impl HostRun {
 
     /// The hosts an evaluation turned out to depend on, if any.
     pub(super) fn waits(&self, scope: &TaskScope, pos: &Pos) -> Option<Condition> {
-        let wait = wait_list(scope);
-        let mut hosts = wait.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if hosts.is_empty() || self.play.strategy == Strategy::Free {
-            return None;
-        }
-        Some(Condition::Hosts(std::mem::take(&mut *hosts), pos.clone()))
+        let wait = scope
+            .trace
+            .take_wait()
+            .filter(|_| self.play.strategy != Strategy::Free)?;
+        Some(match wait.everybody {
+            true => Condition::Aligned(pos.clone()),
+            false => Condition::Hosts(wait.hosts, pos.clone()),
+        })
     }
 }
 

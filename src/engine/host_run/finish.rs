@@ -18,6 +18,8 @@ impl HostRun {
             };
             let task = run.task.clone();
             let attempt = run.item.attempt;
+            let judges = task.changed_when.is_some() || task.failed_when.is_some() || task.until.is_some();
+            let unjudged = judges.then(|| outcome.clone());
             let verdict = result::judge(&self.play, &scope, &task, &mut outcome, attempt);
             // A command that a dry run does run, since it changes nothing; an earlier task may bring what it needs.
             let open = !run.predicted
@@ -42,6 +44,11 @@ impl HostRun {
                     return Flow::Leave(Next::Sleep(delay));
                 }
                 Err(trouble) => {
+                    let waits = self.waits(&scope, &self.walk.pos());
+                    if let (Trouble::NotYet(_), Some(condition), Some(run)) = (&trouble, waits, &mut self.current) {
+                        run.item.unjudged = unjudged.map(Box::new);
+                        return Flow::Leave(Next::Wait(condition));
+                    }
                     // What the module returned stands.
                     let failed = self.trouble_text(&trouble);
                     outcome.values.insert("msg".to_owned(), Value::from(failed.msg.clone()));
@@ -109,7 +116,7 @@ impl HostRun {
         }
         self.name_item(run, &mut outcome);
         // The next item of a loop of `set_fact` sees what this one set.
-        let hidden = run.no_log || run.scope.tainted.get();
+        let hidden = run.no_log || run.scope.trace.is_secret();
         for (name, set) in &outcome.set {
             self.produced.set(name, Ok(Arc::new(set.clone())));
             if hidden {
@@ -148,7 +155,7 @@ impl HostRun {
         if let (Some(item), Some(looping)) = (items.get(run.index), &task.loop_) {
             let label = looping.label.as_ref().map(|label| {
                 let scope = result::with_result(&scope, task, outcome);
-                self.evaluation(scope).text(label)
+                scope.trace.at_any_time(|| self.evaluation(scope.clone()).text(label))
             });
             if let Some(Err(trouble @ Trouble::Wrong(_))) = &label {
                 let mut failed = self.trouble_text(trouble);
@@ -159,7 +166,9 @@ impl HostRun {
             if let Some(extended) = scope.local.get("ansible_loop") {
                 outcome.values.insert("ansible_loop".to_owned(), (**extended).clone());
             }
-            outcome.secrets = self.evaluation(scope.clone()).secrets(task);
+            // What the controller is asked for anew is not in the item.
+            let again = Arc::new((*scope).clone().ahead());
+            outcome.secrets = self.evaluation(again).secrets(task);
             let mut shown = item.clone();
             mask::given(&mut shown, &outcome.secrets, &self.play.shared.options.mask_key);
             outcome.set_label(item, &shown, looping, run.index, label.and_then(Result::ok));
@@ -221,7 +230,7 @@ impl HostRun {
                     .unwrap_or(false));
         drop(evaluation);
 
-        let no_log = no_log || scope.tainted.get();
+        let no_log = no_log || scope.trace.is_secret();
         let mut registered = None;
         if let Some(name) = &task.register {
             let stored = match &summary.unknown {

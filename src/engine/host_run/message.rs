@@ -324,9 +324,6 @@ impl HostRun {
         }
         let ready = std::mem::take(&mut self.ready);
         self.ready = ahead::extend(self, run.map(TaskRun::rest), world, &mut wanted, ready);
-        if self.at_controller {
-            self.ready = ahead::Ready::default();
-        }
         let steps: Vec<Step> = ops
             .into_iter()
             .map(Step::Op)

@@ -29,7 +29,7 @@ use crate::engine::overlay::Overlay;
 use crate::engine::result::{self, ItemOutcome};
 use crate::engine::share::Shares;
 use crate::engine::shared::{PlayRun, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Stored, Taint, TaskScope};
+use crate::engine::vars::{Blackboard, HostLayers, HostVars, Missing, Produced, Stored, TaskScope, Trace};
 use crate::engine::walk::{AfterFailure, Pos, Walk};
 use crate::host::{Observation, Op, Outcome, Probe, Scope as ProbeScope, Status};
 use crate::language::{Node, Task};
@@ -237,7 +237,7 @@ pub struct HostRun {
     ready: ahead::Ready,
     pub overlay: Overlay,
     /// A host of the batch is the controller itself: what it does may change the files that tasks read there, so nobody
-    /// runs ahead and nothing is made ready in advance.
+    /// runs ahead.
     pub at_controller: bool,
     pub state: State,
     pub stats: Stats,
@@ -349,6 +349,8 @@ struct ItemRun {
     stage: Stage,
     /// A change whose ops were sent when the connection was lost.
     lost: Option<Change>,
+    /// What it came to, while other hosts are waited for to judge it by.
+    unjudged: Option<Box<ItemOutcome>>,
 }
 
 #[derive(Default)]
@@ -434,7 +436,9 @@ impl HostRun {
         if self.state != State::Running {
             return;
         }
-        if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
+        if let Some(outcome) = self.current.as_mut().and_then(|r| r.item.unjudged.take()) {
+            self.settle_final(*outcome, world);
+        } else if self.current.as_ref().is_some_and(|r| r.item.lost.is_some()) {
             let outcome = lost_outcome(None);
             self.settle_final(outcome, world);
         } else if self
@@ -572,10 +576,6 @@ fn said(who: &str, text: &str) -> Vec<String> {
         .collect()
 }
 
-fn wait_list(scope: &TaskScope) -> crate::engine::vars::WaitList {
-    scope.hostvars.as_ref().map(|h| h.wait.clone()).unwrap_or_default()
-}
-
 /// The variables of a task at a position.
 pub fn scope(
     layers: &Arc<HostLayers>,
@@ -592,7 +592,7 @@ pub fn scope(
             .cloned()
             .collect()
     });
-    let tainted = Taint::default();
+    let trace: Arc<Trace> = Arc::default();
     TaskScope {
         host: layers.clone(),
         produced,
@@ -603,11 +603,10 @@ pub fn scope(
         hostvars: Some(HostVars {
             board: board.clone(),
             pos: pos.clone(),
-            wait: Arc::default(),
-            tainted: tainted.clone(),
+            trace: trace.clone(),
             free: play.strategy == Strategy::Free,
         }),
-        tainted,
+        trace,
     }
 }
 

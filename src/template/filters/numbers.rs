@@ -6,7 +6,7 @@ use crate::template::fault::{Res, fail};
 use crate::template::python::random::Random;
 use crate::template::python::{parse_float, parse_int};
 use crate::template::value::{Args, Value};
-use crate::template::{ErrorKind, globals};
+use crate::template::{ErrorKind, Outside, globals};
 use std::sync::atomic::Ordering;
 
 pub(super) const FILTERS: &[Filter] = &[
@@ -153,8 +153,12 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     filter("strftime", |ctx, v, args| {
         let [second, utc] = args.bind("strftime", ["second", "utc"])?;
+        let second = second.filter(|s| !matches!(s, Value::None));
+        if second.is_none() {
+            ctx.outside(Outside::Look)?;
+        }
         let mut when = (ctx.inner.settings.clock)();
-        if let Some(second) = second.filter(|s| !matches!(s, Value::None)) {
+        if let Some(second) = second {
             let seconds = match &second {
                 Value::Str(s) => parse_float(s),
                 other => other.as_f64(),

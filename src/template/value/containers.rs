@@ -1,6 +1,8 @@
 //! Lists and dicts that come to be as they are looked at, and their keys.
 
 use super::*;
+use crate::template::fault::Fault;
+use crate::template::{ErrorKind, Found};
 
 /// Something to evaluate when it is reached.
 pub(crate) enum Lazy {
@@ -333,6 +335,18 @@ impl Dict {
                 .map_or(Vec::new(), |m| m.keys().map(|k| text(k)).collect()),
             Map::Scope(s) => s.names().iter().map(|n| text(n)).collect(),
         }
+    }
+
+    pub fn has(&self, key: &Key) -> Res<bool> {
+        if let (Map::Scope(scope), Key::Str(name)) = (&*self.0.borrow(), key) {
+            // Its names are not all there before the tasks that bring them.
+            return match scope.lookup(name) {
+                Found::Missing => Ok(false),
+                Found::Unknown(what) => Err(Rc::new(Fault::new(ErrorKind::Unknown(what.clone()), what))),
+                _ => Ok(true),
+            };
+        }
+        Ok(self.keys().contains(key))
     }
 
     pub fn get(&self, ctx: &Ctx, key: &Key) -> Option<Value> {
