@@ -114,6 +114,7 @@ enum Asks {
     Pipe,
     File,
     Source,
+    Template,
 }
 
 /// What the controller says of a file on a host.
@@ -141,7 +142,12 @@ fn task() -> impl Strategy<Value = T> {
             .prop_map(|f| ("command", json!({"argv": ["toggle", f.to_string()]}))),
         Just(("command", json!({"argv": ["noop"]}))),
     ];
-    let kinds = prop_oneof![Just(Asks::Pipe), Just(Asks::File), Just(Asks::Source)];
+    let kinds = prop_oneof![
+        Just(Asks::Pipe),
+        Just(Asks::File),
+        Just(Asks::Source),
+        Just(Asks::Template)
+    ];
     let asks = proptest::option::weighted(0.3, (kinds, 0..FILES));
     let when_changed = proptest::option::weighted(0.3, 0usize..8);
     (body, when_changed, asks).prop_map(|((module, args), when_changed, asks)| T {
@@ -162,7 +168,7 @@ fn playbook(tasks: &[T]) -> String {
             let mut args = t.args.clone();
             match t.asks {
                 None => {}
-                Some((Asks::Source, file)) => {
+                Some((Asks::Source | Asks::Template, file)) => {
                     args = json!({"dest": args["dest"], "src": format!("/live/{{{{ inventory_hostname }}}}/{file}")});
                 }
                 Some((Asks::Pipe, file)) => {
@@ -174,7 +180,9 @@ fn playbook(tasks: &[T]) -> String {
                     ));
                 }
             }
-            task.insert(t.module.to_owned(), args);
+            let is_template = matches!(t.asks, Some((Asks::Template, _)));
+            let module = if is_template { "template" } else { t.module };
+            task.insert(module.to_owned(), args);
             // Where nothing new is known, what was made ready looking ahead is used.
             if tasks[n..].iter().any(|t| t.when_changed == Some(n)) {
                 task.insert("register".to_owned(), json!(format!("r{n}")));
@@ -237,7 +245,7 @@ fn naive(tasks: &[T], host: &mut FakeHost, program: &dyn Program) -> Vec<String>
         let mut args = task.args.clone();
         match task.asks {
             None => {}
-            Some((Asks::Source, file)) => args["content"] = json!(said(host, file)),
+            Some((Asks::Source | Asks::Template, file)) => args["content"] = json!(said(host, file)),
             Some((_, file)) => args["content"] = json!(said(host, file).trim_end()),
         }
         let args = modules::coerce(spec, args.as_object().expect("a mapping")).expect("good arguments");

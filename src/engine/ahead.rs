@@ -4,10 +4,10 @@
 
 #![deny(clippy::disallowed_methods)]
 
-use crate::engine::evaluate::{Trouble, item_scope};
+use crate::engine::evaluate::{Evaluation, Trouble, item_scope};
 use crate::engine::event::Mode;
 use crate::engine::host_run::{HostRun, World, scope};
-use crate::engine::vars::{Produced, TaskScope};
+use crate::engine::vars::{Holds, Produced, TaskScope};
 use crate::engine::walk::Pos;
 use crate::host::{Observation, Probe, Scope};
 use crate::language::Task;
@@ -36,14 +36,27 @@ struct Prepared {
     task: Arc<Task>,
     produced: Produced,
     action: Box<dyn Action>,
+    holds: Holds,
 }
 
 impl Ready {
-    /// The task at this position, if it was made ready from the same variables. (What is not `local` may hang on what
-    /// other hosts do, and items of a loop may be drawn at random: those are not kept.)
-    pub fn take(&mut self, pos: &Pos, task: &Arc<Task>, produced: &Produced) -> Option<Box<dyn Action>> {
+    /// The task at this position, if it was made ready from the same variables and that holds in its turn. (What is not
+    /// `local` may hang on what other hosts do, and items of a loop may be drawn at random: those are not kept.)
+    pub fn take(
+        &mut self,
+        pos: &Pos,
+        task: &Arc<Task>,
+        produced: &Produced,
+        evaluation: &Evaluation<'_>,
+    ) -> Option<Box<dyn Action>> {
+        let ready = self.made(pos, task, produced)?;
+        evaluation.still(task, &ready.holds).then_some(ready.action)
+    }
+
+    /// The same for looking ahead once more.
+    fn made(&mut self, pos: &Pos, task: &Arc<Task>, produced: &Produced) -> Option<Prepared> {
         let ready = self.0.remove(pos)?;
-        (Arc::ptr_eq(&ready.task, task) && ready.produced.is_same(produced)).then_some(ready.action)
+        (Arc::ptr_eq(&ready.task, task) && ready.produced.is_same(produced)).then_some(ready)
     }
 }
 
@@ -92,16 +105,17 @@ pub fn extend(
             walk.advance();
             continue;
         }
-        let made = ready.take(&pos, &task, &produced);
+        let (made, held) = match ready.made(&pos, &task, &produced) {
+            Some(ready) => (Some(ready.action), Some(ready.holds)),
+            None => (None, None),
+        };
         let (sight, action) = foresee(run, &task, spec, &scope, first, wanted, made);
-        // What read a secret is evaluated again in its turn, so that it is known that it did; and what looked at the
-        // controller, since that may have changed until then.
-        let again = scope.trace.is_secret() || scope.trace.has_looked_outside();
-        if let Some(action) = action.filter(|_| spec.local && !again) {
+        if let Some(action) = action.filter(|_| spec.local) {
             let prepared = Prepared {
                 task: task.clone(),
                 produced: produced.clone(),
                 action,
+                holds: held.unwrap_or_else(|| scope.trace.holds()),
             };
             ready.0.insert(pos, prepared);
         }

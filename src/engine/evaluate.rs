@@ -4,7 +4,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, SourceMap, Span};
 use crate::engine::shared::{PlayRun, Shared};
-use crate::engine::vars::TaskScope;
+use crate::engine::vars::{Holds, Source, TaskScope};
 use crate::language::{Files, LoopKind, Node, Task, Yaml};
 use crate::modules::{self, Action, ArgError, Args, Kind, ModuleSpec, Prepare};
 use crate::template::{ErrorKind, FileOptions, Outside, Scope, TemplateError};
@@ -385,6 +385,29 @@ impl Evaluation<'_> {
         prepare(&args, &context).map_err(|e| self.argument_error(task, e))
     }
 
+    /// The file of a task's template as it is now.
+    fn template_source(&self, task: &Task, src: &str) -> Result<Source, ArgError> {
+        let path = find_source(task, self, "templates", src)?;
+        let text = String::from_utf8(read(&*self.shared().files, &path)?)
+            .map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
+        Ok(Source {
+            src: src.to_owned(),
+            text: self.shared().templar.text_of(&path, &text),
+            path,
+        })
+    }
+
+    /// Whether what was made of the task before its turn holds now.
+    pub fn still(&self, task: &Task, holds: &Holds) -> bool {
+        match holds {
+            Holds::Always => true,
+            Holds::Never => false,
+            Holds::While(then) => self
+                .template_source(task, &then.src)
+                .is_ok_and(|now| now.path == then.path && Arc::ptr_eq(&now.text, &then.text)),
+        }
+    }
+
     /// Probes that a task will want, as far as they can be told when not all is known yet.
     pub fn guess(&self, task: &Task, spec: &ModuleSpec) -> Vec<crate::host::Probe> {
         match self.action(task, spec) {
@@ -458,12 +481,12 @@ impl Context<'_> {
         self.evaluation.scope.outside(Outside::Look).map_err(not_yet)?;
         find_source(self.task, self.evaluation, kind, src)
     }
+}
 
-    fn read(&self, path: &str) -> Result<Vec<u8>, ArgError> {
-        self.files()
-            .read(path)
-            .map_err(|e| ArgError::new("src", format!("`{path}` cannot be read: {e}")))
-    }
+fn read(files: &dyn Files, path: &str) -> Result<Vec<u8>, ArgError> {
+    files
+        .read(path)
+        .map_err(|e| ArgError::new("src", format!("`{path}` cannot be read: {e}")))
 }
 
 /// Ansible's search: role's directory of the kind (`files`, `templates`), role, directory of the task file, playbook's
@@ -529,7 +552,7 @@ fn search_paths(task: &Task, playbook: &str, kind: &str, src: &str) -> Vec<Strin
 impl Prepare for Context<'_> {
     fn file(&self, src: &str) -> Result<(String, Vec<u8>), ArgError> {
         let path = self.search("files", src)?;
-        let bytes = self.read(&path)?;
+        let bytes = read(self.files(), &path)?;
         Ok((path, bytes))
     }
 
@@ -575,9 +598,9 @@ impl Prepare for Context<'_> {
     }
 
     fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {
-        let path = self.search("templates", src)?;
-        let text =
-            String::from_utf8(self.read(&path)?).map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
+        let source = self.evaluation.template_source(self.task, src)?;
+        self.evaluation.scope.trace.read(source.clone());
+        let Source { path, text, .. } = source;
         let shared = self.evaluation.shared();
         let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();
         for (name, value) in template_variables(self.evaluation, &path, dest) {

@@ -130,7 +130,27 @@ pub struct Trace {
     at_any_time: AtomicBool,
     secret: AtomicBool,
     looked_outside: AtomicBool,
+    source: Mutex<Option<Source>>,
     wait: Mutex<Wait>,
+}
+
+/// A template's file as a task found it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// As the task names it.
+    pub src: String,
+    pub path: String,
+    pub text: Arc<str>,
+}
+
+/// What was made of evaluations before the task's turn holds in its turn...
+#[derive(Clone, Debug)]
+pub enum Holds {
+    Always,
+    /// ...if this is still what is found.
+    While(Source),
+    /// ...never: the controller was asked, or it must be seen that a secret was read.
+    Never,
 }
 
 /// Hosts whose progress evaluations turned out to depend on.
@@ -147,9 +167,18 @@ impl Trace {
         self.secret.load(Ordering::Relaxed)
     }
 
-    /// Files or the clock of the controller were asked: what is made of them holds for that moment only.
-    pub fn has_looked_outside(&self) -> bool {
-        self.looked_outside.load(Ordering::Relaxed)
+    /// The task's own template was read.
+    pub fn read(&self, source: Source) {
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    }
+
+    /// How long what was evaluated holds.
+    pub fn holds(&self) -> Holds {
+        if self.is_secret() || self.looked_outside.load(Ordering::Relaxed) {
+            return Holds::Never;
+        }
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        source.clone().map_or(Holds::Always, Holds::While)
     }
 
     /// Evaluates something whose outcome tells nothing of the secrets it reads (a condition).

@@ -474,6 +474,11 @@ impl Templar {
         }
     }
 
+    /// The text of a template's file, the same one for whoever finds the same in it.
+    pub fn text_of(&self, path: &str, text: &str) -> Arc<str> {
+        self.inner.remember(path, text).1
+    }
+
     /// What the `template` module writes for a file with this text. `path` names it in messages; `include`, `import`
     /// and `extends` look in the directories `search`, in each first in its `templates`. The caller's scope has the
     /// `template_*` variables; `ansible_managed` is made up where it has none.

@@ -79,7 +79,7 @@ impl HostRun {
                 Ok(who) => self.become_(who),
                 Err(trouble) => return self.stuck(run, &scope, &trouble),
             }
-            let ready = self.ready.take(&run.pos, &task, &scope.produced);
+            let ready = self.ready.take(&run.pos, &task, &scope.produced, &evaluation);
             match ready.map_or_else(|| evaluation.action(&task, spec), Ok) {
                 Ok(action) => run.item.action = Some(action),
                 Err(trouble) => return self.stuck(run, &scope, &trouble),
