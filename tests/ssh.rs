@@ -354,6 +354,23 @@ fn a_full_disk_fails_the_write_and_nothing_else() {
     );
 }
 
+#[test]
+fn a_full_place_for_temporary_files_is_passed_over_and_left_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let _small = Mount::tmpfs(dir.path(), "16k");
+    std::fs::write(dir.path().join("fill"), vec![b'x'; 64 * 1024]).expect_err("it is full");
+    let server = Sshd::with(&format!("SetEnv TMPDIR={}", dir.path().display()));
+    assert_eq!(
+        said(&call(&server, &target(server.target()), &looks()).unwrap()),
+        "root"
+    );
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["fill"]);
+}
+
 // ---- becoming another user
 
 /// A user of this machine, gone with the value.
