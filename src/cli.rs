@@ -184,6 +184,14 @@ pub struct DiffArgs {
     #[arg(long)]
     pub detailed_exitcode: bool,
 
+    /// What `diff` does anyway; for hands that are used to `--check --diff`
+    #[arg(short = 'D', long, hide = true)]
+    pub diff: bool,
+
+    /// As `--diff`
+    #[arg(short = 'C', long, hide = true)]
+    pub check: bool,
+
     #[command(flatten)]
     pub play: PlayArgs,
 }
