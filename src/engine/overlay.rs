@@ -320,6 +320,9 @@ impl File {
                     inode: 0,
                     dev: 0,
                     nlink: 1,
+                    blocks: 0,
+                    block_size: 4096,
+                    rdev: 0,
                     target: None,
                 });
                 if let Some(kind) = self.stat.kind {
