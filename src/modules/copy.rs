@@ -143,6 +143,7 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
             preserve,
             checksum: args.str("checksum").map(str::to_owned),
             local_follow: local_follow == Some(true),
+            dry: controller.check_mode(),
         }));
     }
     let tree = if src.ends_with('/') {

@@ -21,6 +21,8 @@ pub struct OnHost {
     pub checksum: Option<String>,
     /// Links below a directory are followed; otherwise they are copied as links.
     pub local_follow: bool,
+    /// In a dry run an earlier task may be about to bring what is to be copied.
+    pub dry: bool,
 }
 
 impl Action for OnHost {
@@ -110,6 +112,17 @@ impl OnHost {
         let Observation::Exec(listed) = seen.get(&Probe::script(LIST, &[&self.src, follow]))? else {
             return Err(fail(format!("`{}` cannot be listed", self.src)));
         };
+        if self.dry {
+            let there = listed.stdout.text();
+            let there = |path: &String| {
+                let name = path.rsplit('/').next().unwrap_or_default();
+                there.lines().any(|line| line.get(1..) == Some(&format!(" ./{name}")))
+            };
+            let foretold = seen.glob(&format!("{}/*", self.src.trim_end_matches('/')))?;
+            if !listed.ok() || !foretold.iter().all(there) {
+                return Err(Stop::CannotKnow(format!("cannot know what will be in `{}`", self.src)));
+            }
+        }
         if !listed.ok() {
             let why = listed.stderr.text();
             return Err(fail(format!("`{}` cannot be listed: {}", self.src, why.trim())));
