@@ -485,9 +485,13 @@ impl<'c> Run<'c> {
                 out.push(value);
             }
             Stmt::Plain(body) => return self.statements(body, out, parent),
-            Stmt::Block(name) => {
+            Stmt::Block { name, scoped } => {
                 if parent.is_none() {
-                    self.block(name, 0, out)?;
+                    let around = match scoped {
+                        true => self.env.frame.clone(),
+                        false => self.env.frame.outermost(),
+                    };
+                    self.block(name, 0, &around, out)?;
                 }
             }
             Stmt::Extends(name) => {
@@ -553,18 +557,20 @@ impl<'c> Run<'c> {
         }))
     }
 
-    fn block(&self, name: &Arc<str>, level: usize, out: &mut Vec<Value>) -> Res<()> {
+    /// Writes a block; `around` has the names it sees.
+    fn block(&self, name: &Arc<str>, level: usize, around: &Rc<Frame>, out: &mut Vec<Value>) -> Res<()> {
         let version = self.env.blocks.borrow().get(name).and_then(|v| v.get(level).cloned());
         let Some((body, origin)) = version else {
             return Err(fail(format!("block `{name}` has no parent")));
         };
         let _deeper = self.ctx.deeper()?;
-        let mut run = self.with_frame(Frame::child(&self.env.frame.outermost()));
+        let mut run = self.with_frame(Frame::child(around));
         run.env.origin = origin;
         let parent = Value::Object(Rc::new(Super {
             env: run.env.clone(),
             block: name.clone(),
             level: level + 1,
+            around: around.clone(),
         }));
         run.env.frame.set("super".into(), parent);
         run.body(&body, out)?;
@@ -1046,7 +1052,7 @@ impl<'c> Run<'c> {
                 && receiver.check().is_err()
             {
                 let mut out = Vec::new();
-                self.block(name, 0, &mut out)?;
+                self.block(name, 0, &self.env.frame.outermost(), &mut out)?;
                 return concat(self.ctx, out);
             }
             if let Value::Object(o) = &receiver
@@ -1205,6 +1211,7 @@ struct Super {
     env: Env,
     block: Arc<str>,
     level: usize,
+    around: Rc<Frame>,
 }
 
 impl Object for Super {
@@ -1218,7 +1225,7 @@ impl Object for Super {
             env: self.env.clone(),
         };
         let mut out = Vec::new();
-        run.block(&self.block, self.level, &mut out)?;
+        run.block(&self.block, self.level, &self.around, &mut out)?;
         concat(ctx, out)
     }
 }

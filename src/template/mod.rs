@@ -297,7 +297,8 @@ impl Scope for Overlay {
 
 /// The scope of a template's file: `ansible_managed` is made up where there is none.
 fn with_managed(scope: &Arc<dyn Scope>) -> Arc<dyn Scope> {
-    if !matches!(scope.lookup("ansible_managed"), Found::Missing) {
+    // It is no fact: that facts are not there yet does not make it unknown.
+    if !matches!(scope.lookup("ansible_managed"), Found::Missing | Found::Unknown(_)) {
         return scope.clone();
     }
     let managed = Found::Data(Arc::new("Ansible managed".into()));
