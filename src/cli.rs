@@ -52,7 +52,7 @@ impl From<Exit> for std::process::ExitCode {
 const EXIT_CODES: &str = "Exit codes:
   0  done, or nothing to do
   1  the command line, a playbook, an inventory or a template is wrong; nothing was touched
-  2  a task or check failed on some host
+  2  a task or check failed on some host, or a report could not be written
   3  changes are pending (only with --detailed-exitcode)
   4  a host was unreachable (wins over 2)
   5  no host matched

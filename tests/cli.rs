@@ -7,6 +7,8 @@
 mod environment;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/process.rs"]
+mod process;
 #[path = "cli/simulate.rs"]
 mod simulate;
 

@@ -2,7 +2,7 @@
 
 use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Via, Work};
 use crate::commands::config::Config;
-use crate::commands::{Session, extra_vars};
+use crate::commands::{Session, extra_vars, process};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::event::{Event, Mode};
 use crate::engine::run::{Reach, Run};
@@ -28,10 +28,7 @@ pub fn with(session: &Session, options: impl FnOnce(&Config) -> Result<PlayOptio
 /// Runs what the options say.
 fn run(session: &Session, options: &PlayOptions) -> Exit {
     match prepare(session, options) {
-        Ok(Prepared::Listing(text)) => {
-            session.console.print(&text);
-            Exit::Done
-        }
+        Ok(Prepared::Listing(text)) => session.answer(&text),
         Ok(Prepared::Run(run)) => execute(session, options, &run),
         Err(diagnostics) => session.tell(&diagnostics),
     }
@@ -151,6 +148,12 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
     } else {
         transport::connector()
     };
+    let mut forks = options.connection.forks as usize;
+    if !options.connection.simulate {
+        let (fit, warning) = process::forks(forks.min(inventory.hosts().len().max(1)));
+        session.tell(warning.as_slice());
+        forks = fit;
+    }
     let run = Run {
         id: format!("{:08x}", seed >> 32),
         shared: Arc::new(shared),
@@ -160,7 +163,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
         limit,
         allow_empty: options.allow_empty,
         connector,
-        forks: options.connection.forks as usize,
+        forks,
         reach: Reach {
             user: options.connection.remote_user.clone(),
             private_key: options.connection.private_key.clone(),
@@ -212,7 +215,16 @@ fn password_file(session: &Session, path: &str) -> Result<Secret, Vec<Diagnostic
             .map_err(|e| vec![Diagnostic::error(Code::FILE, format!("cannot read `{path}`")).note(e.to_string())])?;
         String::from_utf8(bytes).map_err(|_| vec![Diagnostic::error(Code::FILE, format!("`{path}` is not UTF-8"))])?
     };
-    Ok(Secret(text.lines().next().unwrap_or_default().to_owned()))
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Secret(line.to_owned())),
+        None => {
+            let what = if path == "-" { "standard input" } else { path };
+            Err(vec![Diagnostic::error(
+                Code::USAGE,
+                format!("there is no password in the first line of `{what}`"),
+            )])
+        }
+    }
 }
 
 /// `--step`: asks once per task.
@@ -258,9 +270,11 @@ fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
             return session.tell(&[Diagnostic::error(Code::USAGE, "cannot start").note(error.to_string())]);
         }
     };
+    runtime.spawn(process::asked_to_end(run.stop.clone()));
     let mut sink = |event: Event| reporters.event(&event);
     let ended = runtime.block_on(crate::engine::run::run(run, &mut sink));
-    if let Err(error) = reporters.finish() {
+    let reported = reporters.finish();
+    if let Err(error) = &reported {
         session.tell(&[Diagnostic::error(Code::FILE, "a report could not be written").note(error.to_string())]);
     }
     // What is still on its way after a second Ctrl-C is not waited for.
@@ -277,10 +291,11 @@ fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
     {
         session.tell(&[warning]);
     }
-    if options.drift && exit == Exit::Done && tally.changed + tally.unknown > 0 {
-        return Exit::Failed;
+    let failed = reported.is_err() || options.drift && tally.changed + tally.unknown > 0;
+    match exit {
+        Exit::Done | Exit::Pending if failed => Exit::Failed,
+        exit => exit,
     }
-    exit
 }
 
 /// Success that did nothing is most often a slip of the command line.
@@ -436,6 +451,7 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
             return session.tell(&[Diagnostic::error(Code::USAGE, "cannot start").note(error.to_string())]);
         }
     };
+    runtime.spawn(process::asked_to_end(run.stop.clone()));
     let mut sink = |event: Event| {
         tally.event(&event);
         match event {
@@ -459,7 +475,10 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
     runtime.shutdown_background();
     problems.extend(ended.refused);
     let text = serde_json::to_string_pretty(&Value::Object(found)).unwrap_or_default();
-    session.console.print(&format!("{text}\n"));
+    let answered = session.answer(&format!("{text}\n"));
     session.tell(&problems);
-    tally.exit(false, args.hosts.allow_empty)
+    match tally.exit(false, args.hosts.allow_empty) {
+        Exit::Done => answered,
+        exit => exit,
+    }
 }

@@ -157,7 +157,7 @@ impl End {
         for (host, _, failure) in &self.unreachable {
             out.push('\n');
             let said = one_line(&failure.msg);
-            let title = if said.contains(host.as_str()) {
+            let title = if said.starts_with("cannot connect to ") {
                 said
             } else if failure.code == Code::CONNECT.0 {
                 format!("cannot connect to {}: {said}", one_line(host))

@@ -9,7 +9,12 @@ pub fn secret(question: &str) -> io::Result<Secret> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         let mut line = String::new();
-        stdin.lock().read_line(&mut line)?;
+        if stdin.lock().read_line(&mut line)? == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "standard input has no line",
+            ));
+        }
         return Ok(Secret(line.trim_end_matches(['\n', '\r']).to_owned()));
     }
     let term = Term::stderr();

@@ -78,6 +78,8 @@ temporaries() {
   for room in "${TMPDIR:-/tmp}" /tmp /dev/shm /var/tmp /run "$home"; do
     T=$room/.rmqplay.$M
     { printf '%s\n' "$M" >"$T.m"; } 2>/dev/null && break
+    # On a full disk it may be there, empty.
+    [ ! -e "$T.m" ] || rm -f -- "$T.m"
     T=''
   done
   set +C

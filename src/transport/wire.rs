@@ -87,6 +87,15 @@ fn seen_failure(text: impl Into<String>) -> Reply {
     Reply::Seen(Observation::Failed(text.into()))
 }
 
+/// The kernel's words for a file that cannot be looked at do not name it.
+fn told_where<'p>(paths: impl Iterator<Item = &'p str>, replies: Vec<Reply>) -> Vec<Reply> {
+    let told = paths.zip(replies).map(|(path, reply)| match reply {
+        Reply::Seen(Observation::Failed(why)) => seen_failure(format!("cannot look at `{path}`: {why}")),
+        reply => reply,
+    });
+    told.collect()
+}
+
 /// Half an answer is none: nothing may be decided from it.
 fn told_too_much() -> Reply {
     seen_failure(format!("it told more than {} MiB", LOOK_CAP >> 20))
@@ -214,9 +223,18 @@ impl<'a> Wire<'a> {
 
     fn unit(&mut self, unit: &Unit, limit: Option<u32>) -> Result<Vec<Reply>, CallError> {
         let one = match unit {
-            Unit::Stat(paths) => return self.stats(paths.len()),
-            Unit::Read { max, sources } => return self.reads(*max, sources),
-            Unit::Hash { paths, .. } => return self.hashes(paths.len()),
+            Unit::Stat(paths) => {
+                let replies = self.stats(paths.len())?;
+                return Ok(told_where(paths.iter().map(|(path, _)| *path), replies));
+            }
+            Unit::Read { max, sources } => {
+                let replies = self.reads(*max, sources)?;
+                return Ok(told_where(sources.iter().map(Source::text), replies));
+            }
+            Unit::Hash { paths, .. } => {
+                let replies = self.hashes(paths.len())?;
+                return Ok(told_where(paths.iter().copied(), replies));
+            }
             Unit::Execs(looks) => {
                 return looks.iter().map(|look| self.probed(look.timeout_s)).collect();
             }
