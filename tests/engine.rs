@@ -878,6 +878,37 @@ fn a_dry_run_knows_that_a_command_would_run_and_no_more() {
 }
 
 #[test]
+fn what_a_dry_run_cannot_know_of_a_file_later_tasks_do_not_know_either() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: there, copy: {dest: /f/2, content: x}}
+    - {name: runs, command: {argv: [noop]}, register: r}
+    - {name: made of it, copy: {dest: '/f/{{ item }}', content: '{{ r.stdout }}'}, loop: [1, 2]}
+    - {name: a line, lineinfile: {path: /f/1, line: x}}
+    - {name: a mode, file: {path: /f/2, mode: '0600'}}
+    - {name: another, copy: {dest: /f/3, content: z}}
+",
+        "a\n",
+    )
+    .mode(Mode::Diff)
+    .run(fleet());
+    assert_eq!(
+        told.statuses("a"),
+        [
+            "there=Changed",
+            "runs=Changed",
+            "made of it=Unknown",
+            "a line=Unknown",
+            "a mode=Unknown",
+            "another=Changed"
+        ]
+    );
+}
+
+#[test]
 fn what_a_dry_run_cannot_know_no_other_host_knows() {
     let told = Story::new(
         "
