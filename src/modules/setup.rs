@@ -97,16 +97,11 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     for pattern in &patterns {
         let wrong = |e: globset::Error| ArgError::new("filter", format!("`{pattern}` is no pattern: {e}"));
         // Braces mean nothing in a shell pattern of Python's.
-        let plain: String = pattern
-            .chars()
-            .map(|c| {
-                if "{}".contains(c) {
-                    format!("[{c}]")
-                } else {
-                    c.to_string()
-                }
-            })
-            .collect();
+        let literal = |c: char| match c {
+            '{' | '}' => format!("[{c}]"),
+            _ => c.to_string(),
+        };
+        let plain: String = pattern.chars().map(literal).collect();
         set.add(Glob::new(&plain).map_err(wrong)?);
     }
     let filter = if patterns.is_empty() { None } else { set.build().ok() };
