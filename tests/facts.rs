@@ -76,6 +76,7 @@ const VOLATILE: &[&str] = &[
     "date_time",
     "env",
     "uptime_seconds",
+    "loadavg",
 ];
 
 type Facts = serde_json::Map<String, Value>;

@@ -541,6 +541,20 @@ fn lint_finds_what_needs_no_variable() {
     "#);
 }
 
+/// Of what fails inside a filter, before the first statement, or for want of a file.
+#[test]
+fn every_error_of_a_file_has_a_place() {
+    let w = World::new(VARS);
+    let place = |text: &str| {
+        let error = w.templar.file("x.j2", text, &FileOptions::default(), &[], &w.scope);
+        let shown = w.shown(&error.unwrap_err().diagnostic);
+        shown.lines().nth(1).unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(place("a\n{{ ['b'] | map(attribute='c') | join }}\n"), "--> x.j2:2:12");
+    assert_eq!(place("\n{% extends 'nowhere.j2' %}\n"), "--> x.j2:2:12");
+    assert_eq!(place("#jinja2: nope: True\na\n"), "--> x.j2:1:1");
+}
+
 #[test]
 fn a_template_file_is_shown_with_its_own_lines() {
     let w = World::new(VARS);

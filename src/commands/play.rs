@@ -15,6 +15,7 @@ use crate::template::{self, Templar};
 use crate::transport::{self, Connector, Secret};
 use serde_json::Value;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Runs what the command line says, over the configuration.
@@ -28,15 +29,23 @@ pub fn with(session: &Session, options: impl FnOnce(&Config) -> Result<PlayOptio
 /// Runs what the options say.
 fn run(session: &Session, options: &PlayOptions) -> Exit {
     match prepare(session, options) {
+        Ok(Prepared::Interrupted) => Exit::Interrupted,
         Ok(Prepared::Listing(text)) => session.answer(&text),
-        Ok(Prepared::Run(run)) => execute(session, options, &run),
+        Ok(Prepared::Run(run, asking)) => match execute(session, options, &run) {
+            // All that was left was refused, so that the run may have come to its end.
+            Exit::Done if asking.is_some_and(|asking| asking.none.load(Relaxed)) => Exit::Interrupted,
+            exit => exit,
+        },
         Err(diagnostics) => session.tell(&diagnostics),
     }
 }
 
 enum Prepared {
+    /// Ctrl-C while a question was asked.
+    Interrupted,
     Listing(String),
-    Run(Box<Run>),
+    /// With who asks before each task, if anybody does.
+    Run(Box<Run>, Option<Arc<Asking>>),
 }
 
 fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Diagnostic>> {
@@ -99,9 +108,14 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
 
     let password = match &options.become_.password {
         PasswordSource::None => None,
-        PasswordSource::Ask => Some(prompt::secret("BECOME password").map_err(|e| password_error(&e))?),
+        PasswordSource::Ask => match prompt::secret("BECOME password") {
+            Ok(password) => Some(password),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Prepared::Interrupted),
+            Err(error) => return Err(password_error(&error)),
+        },
         PasswordSource::File(path) => Some(password_file(session, path)?),
     };
+    let asking = options.step.then(|| Arc::new(Asking::default()));
     let shared = Shared {
         templar,
         files,
@@ -129,9 +143,9 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             drift: options.drift,
         },
         roles_path: options.roles_path.clone(),
-        gate: options
-            .step
-            .then(|| Arc::new(Asking::default()) as Arc<dyn crate::engine::shared::Gate>),
+        gate: asking
+            .clone()
+            .map(|asking| asking as Arc<dyn crate::engine::shared::Gate>),
     };
     let common_args = match options.connection.ssh_common_args.as_deref().map(shlex::split) {
         None => Vec::new(),
@@ -184,7 +198,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             .map(Prepared::Listing);
     }
     crate::engine::run::check(&run)?;
-    Ok(Prepared::Run(Box::new(run)))
+    Ok(Prepared::Run(Box::new(run), asking))
 }
 
 /// The command line without its `--limit`, to be begun again with another.
@@ -231,14 +245,18 @@ fn password_file(session: &Session, path: &str) -> Result<Secret, Vec<Diagnostic
 #[derive(Default)]
 struct Asking {
     answers: Mutex<std::collections::HashMap<String, bool>>,
-    all: std::sync::atomic::AtomicBool,
+    all: AtomicBool,
+    /// Ctrl-C was the answer: nothing more is asked, and the run is stopped by the same signal.
+    none: AtomicBool,
 }
 
 impl crate::engine::shared::Gate for Asking {
     fn allows(&self, key: &str, task: &str) -> bool {
-        use std::sync::atomic::Ordering;
-        if self.all.load(Ordering::Relaxed) {
+        if self.all.load(Relaxed) {
             return true;
+        }
+        if self.none.load(Relaxed) {
+            return false;
         }
         let mut answers = self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(answer) = answers.get(key) {
@@ -247,10 +265,14 @@ impl crate::engine::shared::Gate for Asking {
         let answer = match prompt::step(task) {
             Ok(prompt::Step::Yes) => true,
             Ok(prompt::Step::Continue) => {
-                self.all.store(true, Ordering::Relaxed);
+                self.all.store(true, Relaxed);
                 true
             }
-            Ok(prompt::Step::No) | Err(_) => false,
+            Ok(prompt::Step::No) => false,
+            Err(_) => {
+                self.none.store(true, Relaxed);
+                false
+            }
         };
         answers.insert(key.to_owned(), answer);
         answer
@@ -270,7 +292,7 @@ fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
             return session.tell(&[Diagnostic::error(Code::USAGE, "cannot start").note(error.to_string())]);
         }
     };
-    runtime.spawn(process::asked_to_end(run.stop.clone()));
+    process::mind_signals(&runtime, run.stop.clone());
     let mut sink = |event: Event| reporters.event(&event);
     let ended = runtime.block_on(crate::engine::run::run(run, &mut sink));
     let reported = reporters.finish();
@@ -438,8 +460,9 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
         )
     };
     let run = match prepare(session, &options) {
-        Ok(Prepared::Run(run)) => run,
+        Ok(Prepared::Run(run, _)) => run,
         Ok(Prepared::Listing(_)) => return Exit::Done,
+        Ok(Prepared::Interrupted) => return Exit::Interrupted,
         Err(diagnostics) => return session.tell(&diagnostics),
     };
     let mut found = serde_json::Map::new();
@@ -451,7 +474,7 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
             return session.tell(&[Diagnostic::error(Code::USAGE, "cannot start").note(error.to_string())]);
         }
     };
-    runtime.spawn(process::asked_to_end(run.stop.clone()));
+    process::mind_signals(&runtime, run.stop.clone());
     let mut sink = |event: Event| {
         tally.event(&event);
         match event {

@@ -3,7 +3,8 @@
 use crate::diagnostic::{Code, Diagnostic};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 /// Open files a host needs while it is worked on: the ssh that connects, its words, a session's streams.
@@ -11,31 +12,24 @@ const FILES_OF_A_HOST: u64 = 10;
 /// Open files of everything else.
 const OTHER_FILES: u64 = 40;
 
-/// Stops the run as Ctrl-C does when a service manager (SIGTERM) or a terminal that goes away (SIGHUP) ends it: what is
-/// in flight is finished and told.
-pub async fn asked_to_end(stop: Arc<Notify>) {
-    let mut terminate = signal(SignalKind::terminate()).ok();
+/// Stops the run when a person (Ctrl-C), a service manager (SIGTERM) or a terminal that goes away (SIGHUP) ends it: what
+/// is in flight is finished and told.
+pub fn mind_signals(runtime: &Runtime, stop: Arc<Notify>) {
+    // From here on none is lost, whenever the run gets to it.
+    let _inside = runtime.enter();
+    let mut kinds = vec![SignalKind::interrupt(), SignalKind::terminate()];
     // Under `nohup` it stays ignored.
-    let mut hang_up = match ignores(SIGHUP) {
-        true => None,
-        false => signal(SignalKind::hangup()).ok(),
-    };
-    loop {
-        tokio::select! {
-            () = received(&mut terminate) => {}
-            () = received(&mut hang_up) => {}
-        }
-        stop.notify_one();
+    if !ignores(SIGHUP) {
+        kinds.push(SignalKind::hangup());
     }
-}
-
-async fn received(signal: &mut Option<Signal>) {
-    if let Some(signal) = signal
-        && signal.recv().await.is_some()
-    {
-        return;
+    for mut signal in kinds.into_iter().filter_map(|kind| signal(kind).ok()) {
+        let stop = stop.clone();
+        runtime.spawn(async move {
+            while signal.recv().await.is_some() {
+                stop.notify_one();
+            }
+        });
     }
-    std::future::pending().await
 }
 
 const SIGHUP: u32 = 1;

@@ -91,17 +91,14 @@ pub struct Limits {
 }
 
 impl<'s> Dispatcher<'s> {
-    /// `stop` interrupts as Ctrl-C does.
+    /// `stop` interrupts: once, what is in flight is finished; twice, nothing is waited for.
     pub fn new(connector: Arc<dyn Connector>, forks: usize, stop: Arc<Notify>, sink: &'s mut dyn FnMut(Event)) -> Self {
         let (address, inbox) = mpsc::unbounded_channel();
         let signals = address.clone();
         tokio::spawn(async move {
             loop {
-                let asked = tokio::select! {
-                    signal = tokio::signal::ctrl_c() => signal.is_ok(),
-                    () = stop.notified() => true,
-                };
-                if !asked || signals.send(Message::Interrupt).is_err() {
+                stop.notified().await;
+                if signals.send(Message::Interrupt).is_err() {
                     break;
                 }
             }

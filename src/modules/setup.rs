@@ -14,7 +14,8 @@ pub static SPEC: ModuleSpec = ModuleSpec {
     description: "Gathers what is known of a host (`ansible_facts.distribution`, also as `ansible_distribution`), as \
                   `gather_facts` does.\n\n\
                   Unlike Ansible's: all facts come in one look, so `gather_subset` is checked and takes nothing away, and \
-                  `gather_timeout` is that of a look. Not supported yet: `fact_path`.",
+                  `gather_timeout` is that of a look. What needs Python or further commands on the host is not there: \
+                  `python`, `systemd`, `lvm`, `system_capabilities`, identifiers of file systems. Not supported yet: `fact_path`.",
     args: &[
         ArgSpec::new("gather_subset", ArgKind::List, "Groups of facts.").default("all"),
         ArgSpec::new(
@@ -95,7 +96,13 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let mut set = GlobSetBuilder::new();
     for pattern in &patterns {
         let wrong = |e: globset::Error| ArgError::new("filter", format!("`{pattern}` is no pattern: {e}"));
-        set.add(Glob::new(pattern).map_err(wrong)?);
+        // Braces mean nothing in a shell pattern of Python's.
+        let literal = |c: char| match c {
+            '{' | '}' => format!("[{c}]"),
+            _ => c.to_string(),
+        };
+        let plain: String = pattern.chars().map(literal).collect();
+        set.add(Glob::new(&plain).map_err(wrong)?);
     }
     let filter = if patterns.is_empty() { None } else { set.build().ok() };
     Ok(Box::new(Setup { filter }))

@@ -350,9 +350,9 @@ impl<'c> Run<'c> {
         }
         let mut parent = None;
         self.statements(body, out, &mut parent)?;
-        if let Some(name) = parent {
+        if let Some((name, range)) = parent {
             let _deeper = self.ctx.deeper()?;
-            let (compiled, place) = self.load(&name)?;
+            let (compiled, place) = self.load(&name).map_err(|fault| fault.located(|| self.at(range)))?;
             let mut run = self.with_frame(self.env.frame.clone());
             run.env.origin = Rc::new(Origin {
                 text: compiled.text.clone(),
@@ -369,7 +369,7 @@ impl<'c> Run<'c> {
         self.ctx.inner.load(name, &self.ctx.search, &self.ctx.options)
     }
 
-    fn statements(&self, body: &[Stmt], out: &mut Vec<Value>, parent: &mut Option<Rc<str>>) -> Res<Flow> {
+    fn statements(&self, body: &[Stmt], out: &mut Vec<Value>, parent: &mut Option<(Rc<str>, Range)>) -> Res<Flow> {
         for stmt in body {
             match self.statement(stmt, out, parent) {
                 Ok(Flow::Next) => {}
@@ -413,7 +413,7 @@ impl<'c> Run<'c> {
         }
     }
 
-    fn statement(&self, stmt: &Stmt, out: &mut Vec<Value>, parent: &mut Option<Rc<str>>) -> Res<Flow> {
+    fn statement(&self, stmt: &Stmt, out: &mut Vec<Value>, parent: &mut Option<(Rc<str>, Range)>) -> Res<Flow> {
         match stmt {
             Stmt::Raw(text, range) => {
                 if !text.is_empty() && parent.is_none() {
@@ -499,7 +499,7 @@ impl<'c> Run<'c> {
                     return Err(fail("a template can extend only one other").located(|| self.at(name.range)));
                 }
                 let value = self.eval(name)?.usable()?;
-                *parent = Some(value.text(self.ctx)?);
+                *parent = Some((value.text(self.ctx)?, name.range));
             }
             Stmt::Include {
                 name,
@@ -1039,8 +1039,14 @@ impl<'c> Run<'c> {
         {
             return Ok(marker);
         }
-        Ok((filter.run)(self.ctx, input, args)
-            .unwrap_or_else(|fault| Value::Marker(named(fault, "filter", filter.name).located(|| self.at(range)))))
+        let result = (filter.run)(self.ctx, input, args);
+        if let (Ok(Value::List(list)), "map") = (&result, filter.name) {
+            list.locate(|| self.at(range));
+        }
+        Ok(
+            result
+                .unwrap_or_else(|fault| Value::Marker(named(fault, "filter", filter.name).located(|| self.at(range)))),
+        )
     }
 
     fn call(&self, callee: &Expr, args: Args, range: Range) -> Res<Value> {

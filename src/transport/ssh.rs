@@ -454,6 +454,10 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         (CallErrorKind::Connect, "timed out", help)
     } else if has(&["No route to host", "Network is unreachable"]) {
         (CallErrorKind::Connect, "no route to the host", try_it())
+    } else if has(&["Connection closed by", "Connection reset by"]) && !has(&["kex_exchange_identification", "banner"])
+    {
+        let help = "the server let nobody in: see its log, `/etc/nologin`, `AllowUsers` and PAM".to_owned();
+        (CallErrorKind::Connect, "the host ended the login", help)
     } else if has(&[
         "Connection closed by",
         "Connection reset by",
@@ -491,5 +495,52 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         said: said.lines().filter(telling).collect::<Vec<_>>().join("\n"),
         help: Some(help),
         origin: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_connection_is_told_apart() {
+        let said = |words: &str| classify(&SshTarget::default(), words.to_owned()).message;
+        let cases = [
+            (
+                "going down for maintenance\nConnection closed by 10.0.0.1 port 22",
+                "the host ended the login",
+            ),
+            (
+                "kex_exchange_identification: read: Connection reset by peer\nConnection reset by 10.0.0.1 port 22",
+                "the host closed the connection",
+            ),
+            (
+                "kex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535",
+                "the way through the jump host (`ProxyJump`, `ProxyCommand`) ended early",
+            ),
+            (
+                "Connection timed out during banner exchange\nConnection to 10.0.0.1 port 22 timed out",
+                "timed out",
+            ),
+        ];
+        for (words, message) in cases {
+            assert_eq!(said(words), message, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_command_to_try_can_be_pasted() {
+        let target = SshTarget {
+            address: "mq-1".to_owned(),
+            port: Some(2222),
+            user: Some("deploy".to_owned()),
+            private_key_file: Some("/home/me/my keys/id".to_owned()),
+            args: vec!["-o".to_owned(), "ProxyCommand=ssh -W %h:%p jump".to_owned()],
+            ..SshTarget::default()
+        };
+        assert_eq!(
+            by_hand(&target, &[]),
+            "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -o BatchMode=yes -p 2222 -i '/home/me/my keys/id' deploy@mq-1 true"
+        );
     }
 }

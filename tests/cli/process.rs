@@ -176,3 +176,64 @@ fn few_open_files_are_fewer_hosts_at_a_time() {
     // A limit of one's own can be raised again, and is.
     assert_eq!(run(&mut Command::new("sh"), "-S"), "");
 }
+
+/// The program at a terminal of its own, by util-linux's `script`; `typed` goes to it once it has asked `question`.
+fn at_a_terminal(env: &Environment, args: &str, question: &str, typed: &[u8]) -> (Option<i32>, String) {
+    use std::io::Write as _;
+    let shell = format!(
+        "trap : INT; {} {args}; echo \"status $?\"; stty -a",
+        env!("CARGO_BIN_EXE_rmqplay")
+    );
+    let mut child = Command::new("script")
+        .args(["-qec", &shell, "/dev/null"])
+        .current_dir(env.path())
+        .env_clear()
+        .env("HOME", env.path())
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = Vec::new();
+    let mut out = child.stdout.take().unwrap();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&said).contains(question) {
+        assert_eq!(out.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&said));
+        said.extend(byte);
+    }
+    child.stdin.as_mut().unwrap().write_all(typed).unwrap();
+    out.read_to_end(&mut said).unwrap();
+    child.wait().unwrap();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    let status = said.lines().find_map(|line| line.strip_prefix("status "));
+    (status.and_then(|status| status.trim().parse().ok()), said)
+}
+
+#[test]
+fn ctrl_c_is_an_answer_to_every_question() {
+    let env = Environment::new();
+    env.write(
+        "play.yml",
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - {name: one, ping: }\n    - {name: two, ping: }\n",
+    );
+    let (status, said) = at_a_terminal(
+        &env,
+        "run mq-1 -i mq-1, --simulate -m ping -b -K",
+        "BECOME password: ",
+        b"\x03",
+    );
+    assert_eq!(status, Some(130), "{said}");
+    assert!(
+        said.contains(" echo ") && !said.contains(" -echo "),
+        "the terminal shows what is typed again: {said}"
+    );
+    let (status, said) = at_a_terminal(
+        &env,
+        "apply play.yml -i mq-1, --simulate --step",
+        "`one` ((N)o/(y)es/(c)ontinue): ",
+        b"\x03",
+    );
+    assert_eq!(status, Some(130), "{said}");
+    assert!(!said.contains("`two`"), "{said}");
+}
