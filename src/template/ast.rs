@@ -325,6 +325,14 @@ fn syntax_problem(error: &minijinja::Error, doubled: &Doubled, options: &FileOpt
     let detail = error.detail().map_or_else(|| error.to_string(), str::to_owned);
     if let Some(word) = detail.strip_prefix("unknown statement ") {
         let word = word.trim_matches('`');
+        if STATEMENTS.contains(&word) {
+            return Problem {
+                message: format!("`{word}` belongs to no statement that is open here"),
+                help: None,
+                range,
+                note: None,
+            };
+        }
         return Problem {
             message: format!("unknown statement `{word}`"),
             help: similar_name(word, STATEMENTS).map(|s| format!("a statement with a similar name exists: `{s}`")),
