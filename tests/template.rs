@@ -572,6 +572,7 @@ fn every_error_of_a_file_has_a_place() {
         place("#jinja2: lstrip_blocks: True\r\na\r\n\r\né {{ nowhere }}\r\n"),
         "--> x.j2:4:6"
     );
+    assert_eq!(place("{# a #}\n b {# c {{ d }}\n"), "--> x.j2:2:4");
     assert_eq!(place("a\r\n\r\nb\r\n{% endif %}\r\n"), "--> x.j2:4:4");
 }
 

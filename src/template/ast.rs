@@ -340,6 +340,20 @@ fn syntax_problem(error: &minijinja::Error, doubled: &Doubled, options: &FileOpt
             note: None,
         };
     }
+    let closed = doubled.text.rfind(&options.comment.1).unwrap_or(0);
+    if detail.contains("end of comment")
+        && let Some(start) = doubled.text[closed..].find(&options.comment.0).map(|at| closed + at)
+    {
+        return Problem {
+            message: "this comment has no end".into(),
+            range: Range {
+                start: doubled.original(start),
+                end: doubled.original(start + options.comment.0.len()),
+            },
+            help: None,
+            note: None,
+        };
+    }
     if detail.contains("end of input")
         && let Some((word, start, end)) = unclosed(&doubled.text, options)
     {
