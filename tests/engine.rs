@@ -741,6 +741,28 @@ fn a_command_of_the_controller_runs_once_in_its_turn_and_costs_no_round_trip() {
 }
 
 #[test]
+fn a_password_manager_is_not_asked_before_each_task() {
+    let asked_for = |tasks: usize| {
+        let tasks = (0..tasks).map(|n| format!("    - copy: {{dest: /f/{n}, content: x}}\n"));
+        let playbook = format!(
+            "
+- hosts: all
+  gather_facts: false
+  become: true
+  vars: {{ansible_become_password: \"{{{{ lookup('pipe', 'pass ' ~ inventory_hostname) }}}}\"}}
+  tasks:
+{}",
+            tasks.collect::<String>()
+        );
+        let (told, questions) = asked(&playbook, "a\nb\n", &fleet());
+        assert_eq!(told.ended.stats["b"].failures, 0);
+        questions.len()
+    };
+    assert!(asked_for(1) >= 2);
+    assert_eq!(asked_for(1), asked_for(4));
+}
+
+#[test]
 fn no_log_leaves_nothing_but_the_status() {
     let told = Story::new(
         "
