@@ -52,7 +52,7 @@ impl From<Exit> for std::process::ExitCode {
 const EXIT_CODES: &str = "Exit codes:
   0  done, or nothing to do
   1  the command line, a playbook, an inventory or a template is wrong; nothing was touched
-  2  a task or check failed on some host
+  2  a task or check failed on some host, or a report could not be written
   3  changes are pending (only with --detailed-exitcode)
   4  a host was unreachable (wins over 2)
   5  no host matched
@@ -183,6 +183,14 @@ pub struct DiffArgs {
     /// Exit with 3 when changes are pending
     #[arg(long)]
     pub detailed_exitcode: bool,
+
+    /// What `diff` does anyway; for hands that are used to `--check --diff`
+    #[arg(short = 'D', long, hide = true)]
+    pub diff: bool,
+
+    /// As `--diff`
+    #[arg(short = 'C', long, hide = true)]
+    pub check: bool,
 
     #[command(flatten)]
     pub play: PlayArgs,
@@ -557,8 +565,8 @@ pub struct InventoryArgs {
 /// Render a template as the `template` module would write it
 #[derive(Debug, Args)]
 #[command(after_long_help = examples!(
-    "  rmqplay template templates/rabbitmq.conf.j2 -i inventories/prod --host mq-1\n",
-    "  rmqplay template templates/rabbitmq.conf.j2 -e @vars.yml -e profile=balanced\n",
+    "  rmqplay template templates/motd.j2 -i inventories/prod --host mq-1\n",
+    "  rmqplay template templates/app.conf.j2 -e @roles/app/defaults/main.yml -e port=5672\n",
 ))]
 pub struct TemplateArgs {
     /// The template
@@ -618,7 +626,7 @@ pub struct FactsArgs {
 /// on Debian or Ubuntu, and installs what it needs.
 ///
 /// Besides root, nodes have two users to try --become with: `deploy` (sudo asks for a password) and `ops` (it does
-/// not). All passwords are `rmqplay-lab`; ssh takes only the lab's key.
+/// not), as in `-e ansible_user=deploy -b -K`. All passwords are `rmqplay-lab`; ssh takes only the lab's key.
 ///
 /// net.* settings are each node's own. vm.*, fs.*, kernel.*, transparent huge pages, CPUs and I/O schedulers are of
 /// this machine's one kernel: `up` notes them, `down` puts them back.

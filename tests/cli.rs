@@ -7,6 +7,8 @@
 mod environment;
 #[path = "cli/files.rs"]
 mod files;
+#[path = "cli/process.rs"]
+mod process;
 #[path = "cli/simulate.rs"]
 mod simulate;
 
@@ -84,6 +86,29 @@ fn usage_errors_exit_with_one_and_say_what_is_there() {
             "{case:?}: {}",
             output.stderr
         );
+    }
+}
+
+#[test]
+fn diff_does_what_check_and_diff_ask_for() {
+    let env = Environment::new();
+    env.write(
+        "play.yml",
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - ping:\n",
+    );
+    let output = env.run(&["diff", "-CD", "play.yml", "-i", "mq-1,", "--simulate"]);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+    assert!(output.stdout.starts_with("dry run: nothing is changed"), "{output:?}");
+}
+
+#[test]
+fn a_playbook_without_plays_is_a_mistake() {
+    let env = Environment::new();
+    for text in ["", "[]\n", "---\n"] {
+        env.write("play.yml", text);
+        let output = env.run(&["apply", "play.yml", "-i", "mq-1,", "--simulate"]);
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{text:?}");
+        assert!(output.stderr.contains("the playbook is empty"), "{output:?}");
     }
 }
 

@@ -90,12 +90,15 @@ fn a_changed_host_key_is_refused() {
         (error.kind, error.message.as_str()),
         (CallErrorKind::HostKey, "the host key has changed")
     );
-    assert!(
-        error
-            .help
-            .unwrap()
-            .contains(&format!("ssh-keygen -R '[127.0.0.1]:{}'", server.port))
-    );
+    let known = server.path("known_hosts");
+    // As ssh itself writes it, where it does.
+    let help = error.help.as_deref().unwrap().replace(['"', '\''], "");
+    let forget = format!("ssh-keygen -f {} -R [127.0.0.1]:{}", known.display(), server.port);
+    assert!(help.contains(&forget), "{error:?}");
+    // What tells most is not lost in what is said around it.
+    let beginning: Vec<&str> = error.said.lines().take(3).collect();
+    assert!(beginning[1].starts_with("SHA256:"), "{error:?}");
+    assert_eq!(beginning[2], format!("Offending ED25519 key in {}:1", known.display()));
 }
 
 #[test]
@@ -127,6 +130,26 @@ fn refusals_are_told_apart() {
     let error = failure(&server, other_key);
     assert_eq!(error.message, "permission denied");
     assert!(error.said.contains("Permission denied (publickey"), "{error:?}");
+    let tried = format!(
+        "-p {} -i {} root@127.0.0.1 true",
+        server.port,
+        server.path("other_key").display()
+    );
+    assert!(error.help.unwrap().ends_with(&tried));
+    let mut no_key = server.target();
+    no_key.private_key_file = Some("/no/such/key".to_owned());
+    assert_eq!(
+        failure(&server, no_key).message,
+        "permission denied, and the private key cannot be read"
+    );
+    let mut no_way = server.target();
+    no_way.args.push("-oProxyCommand=false".to_owned());
+    let error = failure(&server, no_way);
+    assert!(error.message.starts_with("the way through the jump host"), "{error:?}");
+    assert!(
+        error.help.unwrap().contains(" -S none "),
+        "without a master ssh lets the proxy speak"
+    );
 }
 
 #[test]
@@ -244,6 +267,8 @@ fn two_at_once_share_one_connection() {
         }
     });
     assert_eq!(server.logins(), 1, "{}", server.log());
+    let locks = std::fs::read_dir(server.path("ctl")).unwrap();
+    assert_eq!(locks.count(), 1, "the socket, and no lock that nobody holds");
 }
 
 #[test]
@@ -329,6 +354,23 @@ fn a_full_disk_fails_the_write_and_nothing_else() {
         1,
         "no temporary file is left"
     );
+}
+
+#[test]
+fn a_full_place_for_temporary_files_is_passed_over_and_left_clean() {
+    let dir = tempfile::tempdir().unwrap();
+    let _small = Mount::tmpfs(dir.path(), "16k");
+    std::fs::write(dir.path().join("fill"), vec![b'x'; 64 * 1024]).expect_err("it is full");
+    let server = Sshd::with(&format!("SetEnv TMPDIR={}", dir.path().display()));
+    assert_eq!(
+        said(&call(&server, &target(server.target()), &looks()).unwrap()),
+        "root"
+    );
+    let left: Vec<_> = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(left, ["fill"]);
 }
 
 // ---- becoming another user

@@ -9,8 +9,7 @@ use clap::builder::PossibleValuesParser;
 pub fn run(session: &Session, args: &CompletionsArgs) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command(), "rmqplay", &mut script);
-    session.console.print(&String::from_utf8_lossy(&script));
-    Exit::Done
+    session.answer(&String::from_utf8_lossy(&script))
 }
 
 /// The command line with the names of modules where one is asked for.

@@ -26,8 +26,7 @@ pub fn run(session: &Session, args: &DocArgs) -> Exit {
             }
         }
     };
-    session.console.print(&text);
-    Exit::Done
+    session.answer(&text)
 }
 
 fn unknown(name: &str) -> Diagnostic {
@@ -174,11 +173,29 @@ fn module_json(module: &ModuleSpec) -> Value {
     })
 }
 
-/// Paragraphs of Markdown: joined lines, except where a line begins a list item, a table row or code.
+/// Paragraphs of Markdown: joined lines, except where a line begins a list item or a table row. Lines of fenced code stay
+/// as they are, after [`CODE`].
 fn paragraphs(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
-    let mut fresh = true;
-    for line in text.lines().map(str::trim) {
+    let (mut fresh, mut code) = (true, false);
+    for whole in text.lines() {
+        let line = whole.trim();
+        if line.starts_with("```") {
+            (fresh, code) = (true, !code);
+            continue;
+        }
+        if code {
+            let whole = format!("{CODE}{whole}");
+            match out.last_mut() {
+                Some(last) if !fresh => {
+                    last.push('\n');
+                    last.push_str(&whole);
+                }
+                _ => out.push(whole),
+            }
+            fresh = false;
+            continue;
+        }
         if line.is_empty() {
             fresh = true;
             continue;
@@ -200,10 +217,17 @@ fn paragraphs(text: &str) -> Vec<String> {
     out
 }
 
-/// Lines of at most `columns`, each after `indent` blanks; a line break in `text` is kept.
+/// What a line of code begins with on a page.
+const CODE: &str = "    ";
+
+/// Lines of at most `columns`, each after `indent` blanks; a line break in `text` is kept, and code is as it is.
 fn fill(text: &str, indent: usize, columns: usize) -> String {
     let mut out = String::new();
     for part in text.lines() {
+        if part.starts_with(CODE) {
+            let _ = writeln!(out, "{}{part}", " ".repeat(indent));
+            continue;
+        }
         let hang = if part.starts_with("- ") || part.starts_with("* ") {
             2
         } else {
@@ -239,7 +263,8 @@ mod tests {
         summary: "Turns a knob",
         description: "Turns a knob of the host, which takes a while to describe, so that this paragraph needs two \
                       lines.\n\nIt\ndecides:\n- by what is live\n- by what is in the file, and this item is long \
-                      enough to be broken too, with a hanging indent\n",
+                      enough to be broken too, with a hanging indent\n\nAnd so:\n\n```yaml\n- knob:\n    name: volume\n```\n\nThat is \
+                      all.\n",
         args: &[
             ArgSpec::new("name", ArgKind::Str, "Which knob.")
                 .required()
@@ -271,6 +296,13 @@ mod tests {
         - by what is live
         - by what is in the file, and this item is long enough to be broken too, with a
           hanging indent
+
+        And so:
+
+            - knob:
+                name: volume
+
+        That is all.
 
         Arguments
           name  string; required; also key

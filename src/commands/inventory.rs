@@ -55,8 +55,7 @@ fn answer(session: &Session, args: &InventoryArgs) -> Result<Exit, Exit> {
             json(list)
         }
     };
-    session.console.print(&text);
-    Ok(Exit::Done)
+    Ok(session.answer(&text))
 }
 
 /// Fails where neither the inventory nor its implicit localhost has the name.

@@ -9,6 +9,7 @@ mod inventory;
 mod lab;
 mod lint;
 mod play;
+mod process;
 mod scope;
 mod template;
 mod vars;
@@ -107,7 +108,7 @@ impl Console {
         Box::new(std::io::stdout())
     }
 
-    /// Writes the answer of a command to standard output. A reader that went away is no mistake.
+    /// Writes a word beside the matter to standard output; what a command was asked for is a [`Session::answer`].
     pub fn print(&self, text: &str) {
         let _ = std::io::stdout().write_all(text.as_bytes());
     }
@@ -137,6 +138,20 @@ impl Session {
             config.inventory.push(DEFAULT_INVENTORY.to_owned());
         }
         Ok(config)
+    }
+
+    /// Writes what a command was asked for to standard output. Half of it with exit status 0 would be taken for the
+    /// whole; only a reader that went away (`| head`) has enough.
+    pub fn answer(&self, text: &str) -> Exit {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                self.tell(&[
+                    Diagnostic::error(Code::FILE, "standard output could not be written").note(error.to_string())
+                ])
+            }
+            _ => Exit::Done,
+        }
     }
 
     /// Writes diagnostics to standard error. [`Exit::Usage`] if an error is among them, or
@@ -239,7 +254,7 @@ impl Session {
         for report in &output.reports {
             match std::fs::File::create(&report.path) {
                 Ok(file) => {
-                    let sink: Sink = Box::new(file);
+                    let sink: Sink = Box::new(fs_err::File::from_parts(file, &report.path));
                     all.push(match report.format {
                         FileFormat::Json => Box::new(Json::new(sink)),
                         FileFormat::Jsonl => Box::new(JsonLines::new(sink)),

@@ -2,7 +2,7 @@
 
 use crate::cli::{Exit, Listing, PasswordSource, PlayOptions, Via, Work};
 use crate::commands::config::Config;
-use crate::commands::{Session, extra_vars};
+use crate::commands::{Session, extra_vars, process};
 use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::event::{Event, Mode};
 use crate::engine::run::{Reach, Run};
@@ -15,6 +15,7 @@ use crate::template::{self, Templar};
 use crate::transport::{self, Connector, Secret};
 use serde_json::Value;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 /// Runs what the command line says, over the configuration.
@@ -28,18 +29,23 @@ pub fn with(session: &Session, options: impl FnOnce(&Config) -> Result<PlayOptio
 /// Runs what the options say.
 fn run(session: &Session, options: &PlayOptions) -> Exit {
     match prepare(session, options) {
-        Ok(Prepared::Listing(text)) => {
-            session.console.print(&text);
-            Exit::Done
-        }
-        Ok(Prepared::Run(run)) => execute(session, options, &run),
+        Ok(Prepared::Interrupted) => Exit::Interrupted,
+        Ok(Prepared::Listing(text)) => session.answer(&text),
+        Ok(Prepared::Run(run, asking)) => match execute(session, options, &run) {
+            // All that was left was refused, so that the run may have come to its end.
+            Exit::Done if asking.is_some_and(|asking| asking.none.load(Relaxed)) => Exit::Interrupted,
+            exit => exit,
+        },
         Err(diagnostics) => session.tell(&diagnostics),
     }
 }
 
 enum Prepared {
+    /// Ctrl-C while a question was asked.
+    Interrupted,
     Listing(String),
-    Run(Box<Run>),
+    /// With who asks before each task, if anybody does.
+    Run(Box<Run>, Option<Arc<Asking>>),
 }
 
 fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Diagnostic>> {
@@ -102,9 +108,14 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
 
     let password = match &options.become_.password {
         PasswordSource::None => None,
-        PasswordSource::Ask => Some(prompt::secret("BECOME password").map_err(|e| password_error(&e))?),
+        PasswordSource::Ask => match prompt::secret("BECOME password") {
+            Ok(password) => Some(password),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Prepared::Interrupted),
+            Err(error) => return Err(password_error(&error)),
+        },
         PasswordSource::File(path) => Some(password_file(session, path)?),
     };
+    let asking = options.step.then(|| Arc::new(Asking::default()));
     let shared = Shared {
         templar,
         files,
@@ -132,9 +143,9 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             drift: options.drift,
         },
         roles_path: options.roles_path.clone(),
-        gate: options
-            .step
-            .then(|| Arc::new(Asking::default()) as Arc<dyn crate::engine::shared::Gate>),
+        gate: asking
+            .clone()
+            .map(|asking| asking as Arc<dyn crate::engine::shared::Gate>),
     };
     let common_args = match options.connection.ssh_common_args.as_deref().map(shlex::split) {
         None => Vec::new(),
@@ -151,6 +162,12 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
     } else {
         transport::connector()
     };
+    let mut forks = options.connection.forks as usize;
+    if !options.connection.simulate {
+        let (fit, warning) = process::forks(forks.min(inventory.hosts().len().max(1)));
+        session.tell(warning.as_slice());
+        forks = fit;
+    }
     let run = Run {
         id: format!("{:08x}", seed >> 32),
         shared: Arc::new(shared),
@@ -160,7 +177,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
         limit,
         allow_empty: options.allow_empty,
         connector,
-        forks: options.connection.forks as usize,
+        forks,
         reach: Reach {
             user: options.connection.remote_user.clone(),
             private_key: options.connection.private_key.clone(),
@@ -181,7 +198,7 @@ fn prepare(session: &Session, options: &PlayOptions) -> Result<Prepared, Vec<Dia
             .map(Prepared::Listing);
     }
     crate::engine::run::check(&run)?;
-    Ok(Prepared::Run(Box::new(run)))
+    Ok(Prepared::Run(Box::new(run), asking))
 }
 
 /// The command line without its `--limit`, to be begun again with another.
@@ -212,21 +229,34 @@ fn password_file(session: &Session, path: &str) -> Result<Secret, Vec<Diagnostic
             .map_err(|e| vec![Diagnostic::error(Code::FILE, format!("cannot read `{path}`")).note(e.to_string())])?;
         String::from_utf8(bytes).map_err(|_| vec![Diagnostic::error(Code::FILE, format!("`{path}` is not UTF-8"))])?
     };
-    Ok(Secret(text.lines().next().unwrap_or_default().to_owned()))
+    match text.lines().next().filter(|line| !line.is_empty()) {
+        Some(line) => Ok(Secret(line.to_owned())),
+        None => {
+            let what = if path == "-" { "standard input" } else { path };
+            Err(vec![Diagnostic::error(
+                Code::USAGE,
+                format!("there is no password in the first line of `{what}`"),
+            )])
+        }
+    }
 }
 
 /// `--step`: asks once per task.
 #[derive(Default)]
 struct Asking {
     answers: Mutex<std::collections::HashMap<String, bool>>,
-    all: std::sync::atomic::AtomicBool,
+    all: AtomicBool,
+    /// Ctrl-C was the answer: nothing more is asked, and the run is stopped by the same signal.
+    none: AtomicBool,
 }
 
 impl crate::engine::shared::Gate for Asking {
     fn allows(&self, key: &str, task: &str) -> bool {
-        use std::sync::atomic::Ordering;
-        if self.all.load(Ordering::Relaxed) {
+        if self.all.load(Relaxed) {
             return true;
+        }
+        if self.none.load(Relaxed) {
+            return false;
         }
         let mut answers = self.answers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(answer) = answers.get(key) {
@@ -235,10 +265,14 @@ impl crate::engine::shared::Gate for Asking {
         let answer = match prompt::step(task) {
             Ok(prompt::Step::Yes) => true,
             Ok(prompt::Step::Continue) => {
-                self.all.store(true, Ordering::Relaxed);
+                self.all.store(true, Relaxed);
                 true
             }
-            Ok(prompt::Step::No) | Err(_) => false,
+            Ok(prompt::Step::No) => false,
+            Err(_) => {
+                self.none.store(true, Relaxed);
+                false
+            }
         };
         answers.insert(key.to_owned(), answer);
         answer
@@ -258,9 +292,11 @@ fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
             return session.tell(&[Diagnostic::error(Code::USAGE, "cannot start").note(error.to_string())]);
         }
     };
+    process::mind_signals(&runtime, run.stop.clone());
     let mut sink = |event: Event| reporters.event(&event);
     let ended = runtime.block_on(crate::engine::run::run(run, &mut sink));
-    if let Err(error) = reporters.finish() {
+    let reported = reporters.finish();
+    if let Err(error) = &reported {
         session.tell(&[Diagnostic::error(Code::FILE, "a report could not be written").note(error.to_string())]);
     }
     // What is still on its way after a second Ctrl-C is not waited for.
@@ -277,10 +313,11 @@ fn execute(session: &Session, options: &PlayOptions, run: &Run) -> Exit {
     {
         session.tell(&[warning]);
     }
-    if options.drift && exit == Exit::Done && tally.changed + tally.unknown > 0 {
-        return Exit::Failed;
+    let failed = reported.is_err() || options.drift && tally.changed + tally.unknown > 0;
+    match exit {
+        Exit::Done | Exit::Pending if failed => Exit::Failed,
+        exit => exit,
     }
-    exit
 }
 
 /// Success that did nothing is most often a slip of the command line.
@@ -423,8 +460,9 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
         )
     };
     let run = match prepare(session, &options) {
-        Ok(Prepared::Run(run)) => run,
+        Ok(Prepared::Run(run, _)) => run,
         Ok(Prepared::Listing(_)) => return Exit::Done,
+        Ok(Prepared::Interrupted) => return Exit::Interrupted,
         Err(diagnostics) => return session.tell(&diagnostics),
     };
     let mut found = serde_json::Map::new();
@@ -436,6 +474,7 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
             return session.tell(&[Diagnostic::error(Code::USAGE, "cannot start").note(error.to_string())]);
         }
     };
+    process::mind_signals(&runtime, run.stop.clone());
     let mut sink = |event: Event| {
         tally.event(&event);
         match event {
@@ -459,7 +498,10 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
     runtime.shutdown_background();
     problems.extend(ended.refused);
     let text = serde_json::to_string_pretty(&Value::Object(found)).unwrap_or_default();
-    session.console.print(&format!("{text}\n"));
+    let answered = session.answer(&format!("{text}\n"));
     session.tell(&problems);
-    tally.exit(false, args.hosts.allow_empty)
+    match tally.exit(false, args.hosts.allow_empty) {
+        Exit::Done => answered,
+        exit => exit,
+    }
 }

@@ -49,10 +49,7 @@ fn answer(session: &Session, args: &TemplateArgs) -> Result<Exit, Exit> {
     let directory = path.rsplit_once('/').map_or(".", |(directory, _)| directory);
     let search = [directory.to_owned()];
     match scope::templar(session).file(path, &text, &FileOptions::default(), &search, &scope) {
-        Ok(text) => {
-            session.console.print(&text);
-            Ok(Exit::Done)
-        }
+        Ok(text) => Ok(session.answer(&text)),
         Err(error) => Err(session.tell(&[*error.diagnostic])),
     }
 }

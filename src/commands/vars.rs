@@ -98,8 +98,7 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
             format!("{:#}\n", Value::Object(values.collect()))
         }
     };
-    session.console.print(&text);
-    Ok(Exit::Done)
+    Ok(session.answer(&text))
 }
 
 fn undefined<'a>(key: &str, host: &str, found: &Found, mut names: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {

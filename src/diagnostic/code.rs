@@ -78,6 +78,8 @@ impl Code {
     pub const CONF_TRAP: Code = Code("E606");
     /// A run that came to its end and had nothing to do.
     pub const NOTHING_RAN: Code = Code("W001");
+    /// Fewer hosts at a time than was asked for, for want of open files.
+    pub const FEW_FILES: Code = Code("W002");
     /// A play that restarts RabbitMQ and does not say how.
     pub const UNGUARDED_RESTART: Code = Code("W401");
     /// A setting without effect.

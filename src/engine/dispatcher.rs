@@ -32,6 +32,10 @@ enum Message {
     Wake {
         host: String,
     },
+    /// After an interrupt: the host had not been reached yet, and nothing was sent.
+    NotReached {
+        host: String,
+    },
     Interrupt,
 }
 
@@ -39,6 +43,8 @@ enum Message {
 struct Line {
     orders: mpsc::UnboundedSender<Request>,
     holder: JoinHandle<()>,
+    /// Ends the wait for a first connection.
+    give_up: Arc<Notify>,
 }
 
 /// Connections, timers and counters of a run; outlives plays and batches.
@@ -85,17 +91,14 @@ pub struct Limits {
 }
 
 impl<'s> Dispatcher<'s> {
-    /// `stop` interrupts as Ctrl-C does.
+    /// `stop` interrupts: once, what is in flight is finished; twice, nothing is waited for.
     pub fn new(connector: Arc<dyn Connector>, forks: usize, stop: Arc<Notify>, sink: &'s mut dyn FnMut(Event)) -> Self {
         let (address, inbox) = mpsc::unbounded_channel();
         let signals = address.clone();
         tokio::spawn(async move {
             loop {
-                let asked = tokio::select! {
-                    signal = tokio::signal::ctrl_c() => signal.is_ok(),
-                    () = stop.notified() => true,
-                };
-                if !asked || signals.send(Message::Interrupt).is_err() {
+                stop.notified().await;
+                if signals.send(Message::Interrupt).is_err() {
                     break;
                 }
             }
@@ -180,6 +183,16 @@ impl<'s> Dispatcher<'s> {
                         batch.busy -= 1;
                         batch.ready.push_back(index);
                     }
+                    // Nor is it where no connection is made yet.
+                    for (host, line) in &self.lines {
+                        if batch.index_of(host).is_some_and(|index| !batch.turns.is_active(index)) {
+                            line.give_up.notify_waiters();
+                        }
+                    }
+                }
+                Some(Message::NotReached { host }) => {
+                    batch.busy -= 1;
+                    batch.ready.extend(batch.index_of(&host));
                 }
                 Some(Message::Wake { host }) => {
                     if let Some(index) = batch.index_of(&host).filter(|i| batch.asleep.remove(i)) {
@@ -427,12 +440,37 @@ impl<'s> Dispatcher<'s> {
             let (sender, mut orders) = mpsc::unbounded_channel::<Request>();
             let (connector, forks, address) = (self.connector.clone(), self.forks.clone(), self.address.clone());
             let (host, target) = (host.to_owned(), targets.get(host).cloned());
+            let give_up = Arc::new(Notify::new());
+            let given_up = give_up.clone();
             let holder = tokio::spawn(async move {
                 let mut peer: Option<Box<dyn Peer>> = None;
+                let mut reached = false;
                 while let Some(request) = orders.recv().await {
-                    let permit = forks.acquire().await;
                     let mut connect_ms = None;
-                    let answer = converse(&*connector, target.as_ref(), &mut peer, &request, &mut connect_ms).await;
+                    let ready = async {
+                        let permit = forks.acquire().await;
+                        let made = connect(&*connector, target.as_ref(), &mut peer, &mut connect_ms).await;
+                        (permit, made)
+                    };
+                    let (permit, made) = tokio::select! {
+                        biased;
+                        () = given_up.notified(), if !reached => {
+                            if address.send(Message::NotReached { host: host.clone() }).is_err() {
+                                break;
+                            }
+                            continue;
+                        }
+                        ready = ready => ready,
+                    };
+                    reached |= made.is_ok();
+                    let answer = match (made, &mut peer) {
+                        (Ok(()), Some(peer)) => {
+                            debug_assert!(request.steps.iter().any(|s| matches!(s, Step::Probe(_) | Step::Op(_))));
+                            peer.call(&request).await
+                        }
+                        (Ok(()), None) => Err(nobody_knows()),
+                        (Err(error), _) => Err(error),
+                    };
                     if matches!(&answer, Err(e) if e.kind != CallErrorKind::Become) {
                         peer = None;
                     }
@@ -453,7 +491,11 @@ impl<'s> Dispatcher<'s> {
                     peer.close().await;
                 }
             });
-            Line { orders: sender, holder }
+            Line {
+                orders: sender,
+                holder,
+                give_up,
+            }
         });
         // The line ends only with the dispatcher.
         let _ = line.orders.send(request);
@@ -485,36 +527,35 @@ impl<'s> Dispatcher<'s> {
     }
 }
 
-async fn converse(
+/// Makes the connection if there is none.
+async fn connect(
     connector: &dyn Connector,
     target: Option<&Target>,
     peer: &mut Option<Box<dyn Peer>>,
-    request: &Request,
     connect_ms: &mut Option<u64>,
-) -> Result<Response, CallError> {
-    let Some(target) = target else {
-        return Err(CallError {
-            kind: CallErrorKind::Connect,
-            message: "nobody knows how to reach this host".to_owned(),
-            said: String::new(),
-            help: None,
-            origin: None,
-        });
-    };
-    let connected = match peer {
-        Some(peer) => peer,
-        None => {
-            let start = Instant::now();
-            let made = connector.connect(target).await.map_err(|mut error| {
-                error.origin.clone_from(&target.origin);
-                error
-            })?;
-            *connect_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
-            peer.insert(made)
-        }
-    };
-    debug_assert!(request.steps.iter().any(|s| matches!(s, Step::Probe(_) | Step::Op(_))));
-    connected.call(request).await
+) -> Result<(), CallError> {
+    if peer.is_some() {
+        return Ok(());
+    }
+    let target = target.ok_or_else(nobody_knows)?;
+    let start = Instant::now();
+    let made = connector.connect(target).await.map_err(|mut error| {
+        error.origin.clone_from(&target.origin);
+        error
+    })?;
+    *connect_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
+    *peer = Some(made);
+    Ok(())
+}
+
+fn nobody_knows() -> CallError {
+    CallError {
+        kind: CallErrorKind::Connect,
+        message: "nobody knows how to reach this host".to_owned(),
+        said: String::new(),
+        help: None,
+        origin: None,
+    }
 }
 
 fn add(total: &mut Stats, stats: &Stats) {

@@ -49,7 +49,7 @@ pub struct Run {
     pub seed: u64,
     /// The command line that began this, without `--limit`, for the one that goes on where a rolling play stopped.
     pub command: Vec<String>,
-    /// Interrupts the run as Ctrl-C does, from within the program.
+    /// Interrupts the run: who owns the process says so when it gets a signal.
     pub stop: Arc<Notify>,
 }
 

@@ -262,7 +262,8 @@ impl<'a> Loader<'a> {
             return Vec::new();
         };
         let start = Span::new(document.file, 0, 0);
-        let Some(node) = document.node.as_ref().filter(|n| !n.is_null()) else {
+        let empty = |node: &Node| node.is_null() || matches!(&node.yaml, Yaml::Seq(items) if items.is_empty());
+        let Some(node) = document.node.as_ref().filter(|node| !empty(node)) else {
             self.out
                 .push(Diagnostic::error(Code::SHAPE, "the playbook is empty").at(start, "expected a list of plays"));
             return Vec::new();

@@ -56,6 +56,10 @@ impl End {
     }
 
     pub fn unreachable(&mut self, host: &str, task: Option<String>, failure: &Failed) {
+        // Within a task it is among the task's own.
+        if task.is_none() {
+            *self.counts.entry(Kind::Unreachable).or_default() += 1;
+        }
         self.unreachable.push((host.to_owned(), task, failure.clone()));
     }
 
@@ -146,6 +150,36 @@ impl End {
         })
     }
 
+    /// Hosts that cannot be reached for the same reason are told as one, unless everything is asked for (`each`). Of words
+    /// that are not the same for all, those about the first host stand for the rest.
+    fn unreachable_together(&self, each: bool) -> Vec<(Vec<String>, Failed)> {
+        let mut groups: Vec<Vec<(&String, &Failed)>> = Vec::new();
+        for (host, _, failure) in &self.unreachable {
+            let same = |group: &&mut Vec<(&String, &Failed)>| {
+                let (_, first) = group[0];
+                !each && (&first.code, &first.msg) == (&failure.code, &failure.msg)
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.push((host, failure)),
+                None => groups.push(vec![(host, failure)]),
+            }
+        }
+        let together = |mut group: Vec<(&String, &Failed)>| {
+            group.sort_by_key(|(host, _)| *host);
+            let (host, first) = group[0];
+            let mut failure = first.clone();
+            let of_first = |text: &String| format!("{}: {text}", one_line(host));
+            if group.iter().any(|(_, other)| other.notes != first.notes) {
+                failure.notes = first.notes.iter().map(of_first).collect();
+            }
+            if group.iter().any(|(_, other)| other.helps != first.helps) {
+                failure.helps = first.helps.iter().map(of_first).collect();
+            }
+            (group.iter().map(|(host, _)| (*host).clone()).collect(), failure)
+        };
+        groups.into_iter().map(together).collect()
+    }
+
     pub fn render(
         &self,
         stats: &BTreeMap<String, Stats>,
@@ -154,22 +188,24 @@ impl End {
         options: &HumanOptions,
     ) -> String {
         let mut out = recap_hosts(stats, timing, options);
-        for (host, _, failure) in &self.unreachable {
+        for (hosts, failure) in self.unreachable_together(options.verbosity > 0) {
             out.push('\n');
             let said = one_line(&failure.msg);
-            let title = if said.contains(host.as_str()) {
+            let (whom, named) = match hosts.as_slice() {
+                [host] => (one_line(host), [].as_slice()),
+                hosts => (count(hosts.len(), "host"), hosts),
+            };
+            let title = if said.starts_with("cannot connect to ") {
                 said
             } else if failure.code == Code::CONNECT.0 {
-                format!("cannot connect to {}: {said}", one_line(host))
+                format!("cannot connect to {whom}: {said}")
             } else {
-                format!("{}: {said}", one_line(host))
+                format!("{whom}: {said}")
             };
-            let mut failure = failure.clone();
+            let mut failure = failure;
             // Every task is told by now, and none after it ran there.
-            failure
-                .notes
-                .extend(self.changed_before(std::slice::from_ref(host), "in this run"));
-            block(&failure, &title, &[], None, options, &mut out);
+            failure.notes.extend(self.changed_before(&hosts, "in this run"));
+            block(&failure, &title, named, None, options, &mut out);
         }
         for failure in &self.failures {
             out.push('\n');
@@ -387,7 +423,10 @@ fn block(
     if !hosts.is_empty() {
         let hosts: Vec<&str> = hosts.iter().map(String::as_str).collect();
         let _ = writeln!(out, "   = on: {}", host_list(&hosts, 9, options.width, usize::MAX));
-        let _ = writeln!(out, "   = {}", indented(&printable(&failed.msg), 5));
+        // Elsewhere the title says it.
+        if failure.is_some() {
+            let _ = writeln!(out, "   = {}", indented(&printable(&failed.msg), 5));
+        }
     }
     for (label, msg) in failure.map(|f| f.items.as_slice()).unwrap_or_default() {
         let _ = writeln!(out, "   = item {}: {}", one_line(label), indented(&printable(msg), 9));

@@ -101,7 +101,7 @@ replace() {
 }
 
 stage() {
-  said=$( (set -C && true >"$new") 2>&1) || fail "$said" || return
+  said=$( (set -C && true >"$new") 2>&1) || fail "$dir: ${said##*: }" || return
   if [ -z "$keep" ] || [ ! -e "$p" ]; then
     fresh=yes
     [ -n "$mode" ] || mode=0644

@@ -78,6 +78,8 @@ temporaries() {
   for room in "${TMPDIR:-/tmp}" /tmp /dev/shm /var/tmp /run "$home"; do
     T=$room/.rmqplay.$M
     { printf '%s\n' "$M" >"$T.m"; } 2>/dev/null && break
+    # On a full disk it may be there, empty.
+    [ ! -e "$T.m" ] || rm -f -- "$T.m"
     T=''
   done
   set +C
@@ -117,7 +119,7 @@ last() { bad="$bad${1##*: }$nl"; }
 
 # ---- stat
 
-F='%f:%u:%g:%s:%Y:%X:%Z:%i:%d:%h:%U:%G'
+F='%f:%u:%g:%s:%Y:%X:%Z:%i:%d:%h:%U:%G:%b:%o:%t:%T'
 
 # stats HOW PATH...: HOW has a letter per path, L to follow a link at its end, - to look at the link itself. Answers a
 # flag per path (- absent, + there, l a link, f there by a link that was followed, ! refused), a line per + or l, a line

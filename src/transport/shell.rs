@@ -62,10 +62,10 @@ pub enum Source<'a> {
     Glob(&'a str),
 }
 
-impl Source<'_> {
-    fn len(&self) -> usize {
+impl<'a> Source<'a> {
+    pub fn text(&self) -> &'a str {
         match self {
-            Source::Path(text) | Source::Glob(text) => text.len(),
+            Source::Path(text) | Source::Glob(text) => text,
         }
     }
 }
@@ -222,7 +222,7 @@ impl<'a> Unit<'a> {
         match (&mut *self, other) {
             (Unit::Stat(mine), Unit::Stat(theirs)) => join(mine, theirs, |(path, _)| path.len()),
             (Unit::Read { max, sources }, Unit::Read { max: m, sources: s }) if max == m => {
-                join(sources, s, Source::len)
+                join(sources, s, |source| source.text().len())
             }
             (Unit::Hash { algorithm, paths }, Unit::Hash { algorithm: a, paths: p }) if algorithm == a => {
                 join(paths, p, |path| path.len())

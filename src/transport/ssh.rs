@@ -92,6 +92,18 @@ impl Connector for SshConnector {
     }
 }
 
+/// A lock that is held; its file goes before the lock does.
+struct Turn {
+    path: PathBuf,
+    _file: std::fs::File,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// The ssh process that holds the connection to one target.
 struct Master {
     settings: SshSettings,
@@ -135,14 +147,23 @@ impl Master {
                 .unwrap_or(false)
     }
 
-    /// The lock under which a master is started.
-    async fn turn(&self) -> Option<std::fs::File> {
+    /// The lock under which a master is started. It is a file only while somebody holds it.
+    async fn turn(&self) -> Option<Turn> {
         let path = self.socket().with_extension("lock");
-        let file = std::fs::File::create(path).ok()?;
-        tokio::task::spawn_blocking(move || file.lock().ok().map(|()| file))
-            .await
-            .ok()
-            .flatten()
+        tokio::task::spawn_blocking(move || {
+            loop {
+                let file = std::fs::File::create(&path).ok()?;
+                file.lock().ok()?;
+                // Whoever held it before has taken it away: a lock on it keeps out nobody.
+                let (ours, named) = (file.metadata().ok()?, std::fs::metadata(&path).ok());
+                if named.is_some_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino())) {
+                    return Some(Turn { path, _file: file });
+                }
+            }
+        })
+        .await
+        .ok()
+        .flatten()
     }
 
     async fn start(&self) -> Result<(), CallError> {
@@ -339,39 +360,89 @@ fn cut(heard: &Heard, began: bool) -> CallError {
     }
 }
 
+/// The command line that shows what `ssh` says to a person, as close to ours as matters.
+fn by_hand(target: &SshTarget, more: &[&str]) -> String {
+    let mut words = vec!["ssh".to_owned()];
+    words.extend(more.iter().map(|word| (*word).to_owned()));
+    words.extend(target.args.iter().cloned());
+    words.extend(["-o", "BatchMode=yes"].map(str::to_owned));
+    if let Some(port) = target.port {
+        words.extend(["-p".to_owned(), port.to_string()]);
+    }
+    if let Some(key) = &target.private_key_file {
+        words.extend(["-i".to_owned(), key.clone()]);
+    }
+    words.push(match &target.user {
+        Some(user) => format!("{user}@{}", target.address),
+        None => target.address.clone(),
+    });
+    words.push("true".to_owned());
+    let plain = |word: &str| {
+        word.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-_./=@:,+%".contains(c))
+    };
+    let quoted = words.iter().map(|word| match shlex::try_quote(word) {
+        Ok(quoted) if !plain(word) => quoted.into_owned(),
+        _ => word.clone(),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
 /// What ssh's own words mean; they are OpenSSH's, in English whatever the locale.
 fn classify(target: &SshTarget, said: String) -> CallError {
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let at = match &target.user {
-        Some(user) => format!("{user}@{}", target.address),
-        None => target.address.clone(),
+    let try_it = || format!("try it: {}", by_hand(target, &[]));
+    let name = match target.port {
+        Some(port) if port != 22 => format!("[{}]:{port}", target.address),
+        _ => target.address.clone(),
     };
-    let port = target.port.map(|port| format!("-p {port} ")).unwrap_or_default();
-    let try_it = format!("try it: ssh -o BatchMode=yes {port}{at} true");
     let (kind, message, help) = if has(&["REMOTE HOST IDENTIFICATION HAS CHANGED"]) {
-        let name = match target.port {
-            Some(port) if port != 22 => format!("[{}]:{port}", target.address),
-            _ => target.address.clone(),
+        // `Offending ED25519 key in FILE:LINE`
+        let place = said
+            .lines()
+            .find_map(|line| line.split_once("Offending ").map(|(_, at)| at));
+        let file = place.and_then(|at| Some(at.split_once(" key in ")?.1.rsplit_once(':')?.0));
+        let forget: Vec<&str> = match file {
+            Some(file) => vec!["ssh-keygen", "-f", file, "-R", &name],
+            None => vec!["ssh-keygen", "-R", &name],
         };
-        let help = format!("if the host was set up anew: ssh-keygen -R '{name}', then make its new key known");
+        // Debian's ssh says how, under the name that the key has there (`HostKeyAlias`).
+        let told = said
+            .lines()
+            .map(str::trim)
+            .find(|line| line.starts_with("ssh-keygen -"));
+        let forget = told.map_or_else(|| shlex::try_join(forget).unwrap_or_default(), str::to_owned);
+        let help = format!("if the host was set up anew: {forget}; then make its new key known");
         (CallErrorKind::HostKey, "the host key has changed", help)
     } else if has(&[
         "Host key verification failed",
         "No matching host key",
         "host key is known for",
     ]) {
+        let port = target.port.map(|port| format!("-p {port} ")).unwrap_or_default();
         let help = format!(
             "compare its fingerprint and make it known: ssh-keyscan {port}{} >> ~/.ssh/known_hosts; or trust any key: \
              `ansible_host_key_checking: false`",
             target.address
         );
         (CallErrorKind::HostKey, "the host key is not known", help)
-    } else if has(&["Permission denied", "Too many authentication failures"]) {
+    } else if has(&["not accessible: No such file", "not accessible: Permission denied"])
+        && has(&["Permission denied ("])
+    {
+        let help = "check the key's path: `ansible_ssh_private_key_file`, `--private-key`".to_owned();
         (
             CallErrorKind::Connect,
-            "permission denied",
-            format!("check user and key: ssh -o BatchMode=yes {port}{at} true"),
+            "permission denied, and the private key cannot be read",
+            help,
         )
+    } else if has(&["Permission denied", "Too many authentication failures"]) {
+        let help = format!("check user and key: {}", by_hand(target, &[]));
+        (CallErrorKind::Connect, "permission denied", help)
+    } else if has(&["UNKNOWN port"]) {
+        // So ssh calls the far end of a pipe. Of a master it silences the proxy, that has told why.
+        let help = format!("see what it says: {}", by_hand(target, &["-S", "none"]));
+        let message = "the way through the jump host (`ProxyJump`, `ProxyCommand`) ended early";
+        (CallErrorKind::Connect, message, help)
     } else if has(&["Connection refused"]) {
         let help = "is sshd running there, on this port, and does a firewall let it through?".to_owned();
         (CallErrorKind::Connect, "connection refused", help)
@@ -382,7 +453,11 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         let help = "is the host up? the limit is `--timeout`".to_owned();
         (CallErrorKind::Connect, "timed out", help)
     } else if has(&["No route to host", "Network is unreachable"]) {
-        (CallErrorKind::Connect, "no route to the host", try_it)
+        (CallErrorKind::Connect, "no route to the host", try_it())
+    } else if has(&["Connection closed by", "Connection reset by"]) && !has(&["kex_exchange_identification", "banner"])
+    {
+        let help = "the server let nobody in: see its log, `/etc/nologin`, `AllowUsers` and PAM".to_owned();
+        (CallErrorKind::Connect, "the host ended the login", help)
     } else if has(&[
         "Connection closed by",
         "Connection reset by",
@@ -400,13 +475,72 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         let help = "check ~/.ssh/config and `ansible_ssh_common_args`".to_owned();
         (CallErrorKind::Connect, "ssh does not accept its configuration", help)
     } else {
-        (CallErrorKind::Connect, "ssh cannot connect", try_it)
+        (CallErrorKind::Connect, "ssh cannot connect", try_it())
     };
+    // Of its large warning what tells something: the fingerprint, and where the old key is written.
+    let noise = [
+        "@",
+        "IT IS POSSIBLE",
+        "Someone could be",
+        "It is also possible",
+        "Please contact",
+        "Add correct",
+        "remove with:",
+        "ssh-keygen -",
+    ];
+    let telling = |line: &&str| !noise.iter().any(|words| line.trim_start().starts_with(words));
     CallError {
         kind,
         message: message.to_owned(),
-        said,
+        said: said.lines().filter(telling).collect::<Vec<_>>().join("\n"),
         help: Some(help),
         origin: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_connection_is_told_apart() {
+        let said = |words: &str| classify(&SshTarget::default(), words.to_owned()).message;
+        let cases = [
+            (
+                "going down for maintenance\nConnection closed by 10.0.0.1 port 22",
+                "the host ended the login",
+            ),
+            (
+                "kex_exchange_identification: read: Connection reset by peer\nConnection reset by 10.0.0.1 port 22",
+                "the host closed the connection",
+            ),
+            (
+                "kex_exchange_identification: Connection closed by remote host\nConnection closed by UNKNOWN port 65535",
+                "the way through the jump host (`ProxyJump`, `ProxyCommand`) ended early",
+            ),
+            (
+                "Connection timed out during banner exchange\nConnection to 10.0.0.1 port 22 timed out",
+                "timed out",
+            ),
+        ];
+        for (words, message) in cases {
+            assert_eq!(said(words), message, "{words}");
+        }
+    }
+
+    #[test]
+    fn the_command_to_try_can_be_pasted() {
+        let target = SshTarget {
+            address: "mq-1".to_owned(),
+            port: Some(2222),
+            user: Some("deploy".to_owned()),
+            private_key_file: Some("/home/me/my keys/id".to_owned()),
+            args: vec!["-o".to_owned(), "ProxyCommand=ssh -W %h:%p jump".to_owned()],
+            ..SshTarget::default()
+        };
+        assert_eq!(
+            by_hand(&target, &[]),
+            "ssh -o 'ProxyCommand=ssh -W %h:%p jump' -o BatchMode=yes -p 2222 -i '/home/me/my keys/id' deploy@mq-1 true"
+        );
     }
 }

@@ -87,6 +87,15 @@ fn seen_failure(text: impl Into<String>) -> Reply {
     Reply::Seen(Observation::Failed(text.into()))
 }
 
+/// The kernel's words for a file that cannot be looked at do not name it.
+fn told_where<'p>(paths: impl Iterator<Item = &'p str>, replies: Vec<Reply>) -> Vec<Reply> {
+    let told = paths.zip(replies).map(|(path, reply)| match reply {
+        Reply::Seen(Observation::Failed(why)) => seen_failure(format!("cannot look at `{path}`: {why}")),
+        reply => reply,
+    });
+    told.collect()
+}
+
 /// Half an answer is none: nothing may be decided from it.
 fn told_too_much() -> Reply {
     seen_failure(format!("it told more than {} MiB", LOOK_CAP >> 20))
@@ -214,9 +223,18 @@ impl<'a> Wire<'a> {
 
     fn unit(&mut self, unit: &Unit, limit: Option<u32>) -> Result<Vec<Reply>, CallError> {
         let one = match unit {
-            Unit::Stat(paths) => return self.stats(paths.len()),
-            Unit::Read { max, sources } => return self.reads(*max, sources),
-            Unit::Hash { paths, .. } => return self.hashes(paths.len()),
+            Unit::Stat(paths) => {
+                let replies = self.stats(paths.len())?;
+                return Ok(told_where(paths.iter().map(|(path, _)| *path), replies));
+            }
+            Unit::Read { max, sources } => {
+                let replies = self.reads(*max, sources)?;
+                return Ok(told_where(sources.iter().map(Source::text), replies));
+            }
+            Unit::Hash { paths, .. } => {
+                let replies = self.hashes(paths.len())?;
+                return Ok(told_where(paths.iter().copied(), replies));
+            }
             Unit::Execs(looks) => {
                 return looks.iter().map(|look| self.probed(look.timeout_s)).collect();
             }
@@ -568,6 +586,11 @@ fn seconds(text: &str) -> f64 {
     text.parse().ok().or_else(whole).unwrap_or(0.0)
 }
 
+/// A device's number as Linux puts it together, makedev(3).
+fn device(major: u64, minor: u64) -> u64 {
+    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
+}
+
 /// A line of `F` in `peer.sh`.
 fn stat(line: &str) -> Option<Stat> {
     let [
@@ -583,6 +606,10 @@ fn stat(line: &str) -> Option<Stat> {
         nlink,
         owner,
         group,
+        blocks,
+        block_size,
+        major,
+        minor,
     ] = line.split(':').collect::<Vec<_>>()[..]
     else {
         return None;
@@ -619,6 +646,12 @@ fn stat(line: &str) -> Option<Stat> {
         inode: inode.parse().ok()?,
         dev: dev.parse().ok()?,
         nlink: nlink.parse().ok()?,
+        blocks: blocks.parse().ok()?,
+        block_size: block_size.parse().ok()?,
+        rdev: device(
+            u64::from_str_radix(major, 16).ok()?,
+            u64::from_str_radix(minor, 16).ok()?,
+        ),
         target: None,
     })
 }

@@ -310,6 +310,44 @@ fn of_two_hundred_hosts_only_three_are_told() {
 }
 
 #[test]
+fn hosts_that_cannot_be_reached_for_one_reason_are_told_once() {
+    let refused = |n: u32| Failed {
+        code: "E201".into(),
+        msg: "permission denied".into(),
+        notes: vec![format!("ssh said: deploy@10.0.3.{n}: Permission denied (publickey).")],
+        helps: vec![format!(
+            "check user and key: ssh -o BatchMode=yes deploy@10.0.3.{n} true"
+        )],
+        ..Failed::default()
+    };
+    let closed = Failed {
+        code: "E201".into(),
+        msg: "connection refused".into(),
+        notes: vec!["ssh said: the same".into()],
+        helps: vec!["is sshd running there?".into()],
+        ..Failed::default()
+    };
+    let run = || {
+        let run = Run::new(Mode::Apply).play("tune", &["mq-1", "mq-2", "mq-3", "mq-4"]);
+        run.unreachable("mq-3", None, refused(3))
+            .unreachable("mq-2", None, closed.clone())
+            .unreachable("mq-1", None, refused(1))
+            .unreachable("mq-4", None, closed.clone())
+            .end()
+    };
+    assert_snapshot!("unreachable_together", plain(&run()));
+    // `-v`: the words of each.
+    let options = HumanOptions {
+        verbosity: 1,
+        ..HumanOptions::plain()
+    };
+    assert!(
+        print(&run(), options)
+            .contains("\nerror[E201]: cannot connect to mq-3: permission denied\n   = ssh said: deploy@10.0.3.3")
+    );
+}
+
+#[test]
 fn unreachable_hosts_keep_the_words_of_ssh() {
     let failure = |host: &str| Failed {
         code: "E201".into(),

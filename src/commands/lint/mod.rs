@@ -92,7 +92,9 @@ pub fn run(session: &Session, args: &LintArgs) -> Exit {
                 "checked": checked, "diagnostics": told, "errors": errors, "warnings": diagnostics.len() - errors,
                 "not_judged": open,
             });
-            session.console.print(&format!("{document:#}\n"));
+            if session.answer(&format!("{document:#}\n")) != Exit::Done {
+                return Exit::Usage;
+            }
         }
     }
     if errors == 0 { Exit::Done } else { Exit::Usage }
