@@ -5,7 +5,7 @@ use super::{Session, scope};
 use crate::cli::{Exit, VarsArgs};
 use crate::diagnostic::{Code, Diagnostic, similar_name};
 use crate::inventory::{Layer, Level};
-use crate::language::Node;
+use crate::language::{Files as _, Node};
 use crate::template::{Found, Scope, Templar};
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -42,9 +42,11 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
     let mut layers = inventory.host_layers(&args.host, &adjacent);
     let given = args.inventory.extra_vars().map_err(|d| session.tell(&d))?;
     let extra = Arc::new(session.extra_vars(&given)?);
+    let here = session.files.absolute(".");
+    let local = [("playbook_dir", here.as_str())];
     let values = Values {
         templar: scope::templar(session),
-        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host), &[]),
+        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host), &local),
     };
     layers.push(Layer::new(Level::ExtraVars, "command line", extra));
     let mut all: IndexMap<String, Definitions> = IndexMap::new();

@@ -12,7 +12,8 @@ pub static SPEC: ModuleSpec = ModuleSpec {
     aliases: &[],
     summary: "Gather facts",
     description: "Gathers what is known of a host (`ansible_facts.distribution`, also as `ansible_distribution`), as \
-                  `gather_facts` does.\n\n\
+                  `gather_facts` does. Files `NAME.fact` in `/etc/ansible/facts.d` are `ansible_local.NAME`: JSON or INI, or programs \
+                  that print such and end within 10 s.\n\n\
                   Unlike Ansible's: all facts come in one look, so `gather_subset` is checked and takes nothing away, and \
                   `gather_timeout` is that of a look. What needs Python or further commands on the host is not there: \
                   `python`, `systemd`, `lvm`, `system_capabilities`, identifiers of file systems. Not supported yet: `fact_path`.",

@@ -325,10 +325,32 @@ fn syntax_problem(error: &minijinja::Error, doubled: &Doubled, options: &FileOpt
     let detail = error.detail().map_or_else(|| error.to_string(), str::to_owned);
     if let Some(word) = detail.strip_prefix("unknown statement ") {
         let word = word.trim_matches('`');
+        if STATEMENTS.contains(&word) {
+            return Problem {
+                message: format!("`{word}` belongs to no statement that is open here"),
+                help: None,
+                range,
+                note: None,
+            };
+        }
         return Problem {
             message: format!("unknown statement `{word}`"),
             help: similar_name(word, STATEMENTS).map(|s| format!("a statement with a similar name exists: `{s}`")),
             range,
+            note: None,
+        };
+    }
+    let closed = doubled.text.rfind(&options.comment.1).unwrap_or(0);
+    if detail.contains("end of comment")
+        && let Some(start) = doubled.text[closed..].find(&options.comment.0).map(|at| closed + at)
+    {
+        return Problem {
+            message: "this comment has no end".into(),
+            range: Range {
+                start: doubled.original(start),
+                end: doubled.original(start + options.comment.0.len()),
+            },
+            help: None,
             note: None,
         };
     }

@@ -7,7 +7,7 @@ facts() {
     /etc/ssh/ssh_host_*_key.pub /proc/sys/crypto/fips_enabled \
     /proc/sys/kernel/hostname /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/sys/kernel/ostype \
     /proc/sys/kernel/arch /proc/meminfo /proc/cpuinfo /proc/uptime /proc/loadavg /proc/mounts /proc/cmdline \
-    /proc/1/comm /proc/1/environ /proc/1/cgroup /proc/modules "/proc/$$/status" "/proc/$$/environ" "/proc/$$/mountinfo" \
+    /run/systemd/container /proc/1/comm /proc/1/environ /proc/1/cgroup /proc/modules "/proc/$$/status" "/proc/$$/environ" "/proc/$$/mountinfo" \
     /sys/class/net/*/address /sys/class/net/*/mtu /sys/class/net/*/operstate /sys/class/net/*/type \
     /sys/class/net/*/speed /sys/class/net/*/flags /sys/class/net/*/bridge/bridge_id /sys/class/net/*/bonding/mode \
     /sys/block/*/size /sys/block/*/removable /sys/block/*/device/vendor /sys/block/*/device/model \

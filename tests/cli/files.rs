@@ -163,6 +163,11 @@ fn what_no_file_says_is_explained_too() {
       from rmqplay itself; no other variable replaces it
     "
     );
+    env.write(
+        "inventories/prod/group_vars/all.yml",
+        "certs: \"{{ playbook_dir | basename == '' }}\"\n",
+    );
+    assert_eq!(env.run(&["vars", "mq-2", "certs"]).stdout, "false\n");
     assert_eq!(env.run(&["vars", "mq-2", "group_names"]).stdout, "[\"rabbitmq\"]\n");
     for (name, help) in [
         ("ansible_os_family", "`rmqplay facts mq-2` asks it"),

@@ -375,48 +375,61 @@ pub fn virtualization(parts: &Parts, facts: &mut Facts) {
         .split(|&b| b == 0)
         .find_map(|pair| pair.strip_prefix(b"container="));
     let cgroup = parts.text("/proc/1/cgroup");
-    let guest = if parts.exists("/.dockerenv") || parts.exists("/.dockerinit") || cgroup.contains("/docker") {
-        Some("docker")
-    } else if parts.exists("/run/.containerenv") || container == Some(b"podman") {
-        Some("podman")
-    } else if container == Some(b"lxc") || cgroup.contains("/lxc/") {
-        Some("lxc")
-    } else if parts.exists("/proc/vz") && !parts.exists("/proc/bc") {
-        Some("openvz")
-    } else if container.is_some_and(|name| !name.is_empty()) {
-        Some("container")
-    } else if parts.exists("/proc/xen") || bios == "Xen" {
-        Some("xen")
-    } else if ["KVM", "KVM Server", "Bochs", "AHV"].contains(&product)
-        || ["QEMU", "Amazon EC2", "DigitalOcean", "Hetzner", "Google"].contains(&vendor)
-        || bios == "Amazon EC2"
-    {
-        Some("kvm")
-    } else if product.starts_with("VMware") || vendor.starts_with("VMware") {
-        Some("VMware")
-    } else if ["OpenStack Compute", "OpenStack Nova"].contains(&product) {
-        Some("openstack")
-    } else if bios == "innotek GmbH" || product == "VirtualBox" {
-        Some("virtualbox")
-    } else if vendor == "Microsoft Corporation" && product == "Virtual Machine" {
-        Some("VirtualPC")
-    } else if vendor.starts_with("Parallels") {
-        Some("parallels")
-    } else {
-        None
-    };
+    let container = container.map(String::from_utf8_lossy).unwrap_or_default();
+    let named = parts.text("/run/systemd/container");
+    // In the order in which one names the type; all of them are told.
+    let kinds = [
+        (
+            "docker",
+            parts.exists("/.dockerenv") || parts.exists("/.dockerinit") || cgroup.contains("/docker"),
+        ),
+        ("podman", parts.exists("/run/.containerenv") || container == "podman"),
+        ("lxc", container == "lxc" || cgroup.contains("/lxc/")),
+        ("openvz", parts.exists("/proc/vz") && !parts.exists("/proc/bc")),
+        ("container", !container.is_empty()),
+        (named, !named.is_empty()),
+        ("xen", parts.exists("/proc/xen") || bios == "Xen"),
+        (
+            "kvm",
+            ["KVM", "KVM Server", "Bochs", "AHV"].contains(&product)
+                || ["QEMU", "Amazon EC2", "DigitalOcean", "Hetzner", "Google"].contains(&vendor)
+                || bios == "Amazon EC2",
+        ),
+        ("VMware", product.starts_with("VMware") || vendor.starts_with("VMware")),
+        ("openstack", ["OpenStack Compute", "OpenStack Nova"].contains(&product)),
+        ("virtualbox", bios == "innotek GmbH" || product == "VirtualBox"),
+        (
+            "VirtualPC",
+            vendor == "Microsoft Corporation" && product == "Virtual Machine",
+        ),
+        ("parallels", vendor.starts_with("Parallels")),
+    ];
+    let mut guest: Vec<&str> = kinds.iter().filter(|(_, is)| *is).map(|(kind, _)| *kind).collect();
+    let kind = guest.first().copied();
+    let contained = ["docker", "podman", "lxc", "openvz", named];
+    if guest.iter().any(|kind| contained.contains(kind)) {
+        guest.push("container");
+    }
+    guest.sort_unstable();
+    guest.dedup();
     let module = |name: &str| {
         parts
             .text("/proc/modules")
             .lines()
             .any(|line| line.split(' ').next() == Some(name))
     };
-    let (kind, role) = match guest {
-        Some(kind) => (kind, "guest"),
-        None if module("kvm") || parts.exists("/dev/kvm") => ("kvm", "host"),
-        None if module("vboxdrv") => ("virtualbox", "host"),
-        None => ("NA", "NA"),
+    let hosts = [
+        ("kvm", module("kvm") || parts.exists("/dev/kvm")),
+        ("virtualbox", module("vboxdrv")),
+    ];
+    let host: Vec<&str> = hosts.iter().filter(|(_, is)| *is).map(|(kind, _)| *kind).collect();
+    let (kind, role) = match (kind, host.first()) {
+        (Some(kind), _) => (kind, "guest"),
+        (None, Some(kind)) => (*kind, "host"),
+        (None, None) => ("NA", "NA"),
     };
+    facts.insert("virtualization_tech_guest".into(), json!(guest));
+    facts.insert("virtualization_tech_host".into(), json!(host));
     facts.insert("virtualization_type".into(), json!(kind));
     facts.insert("virtualization_role".into(), json!(role));
 }

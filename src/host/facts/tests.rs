@@ -284,6 +284,35 @@ fn system() {
     );
 }
 
+#[test]
+fn virtualization_within_virtualization() {
+    let keys = [
+        "virtualization_type",
+        "virtualization_role",
+        "virtualization_tech_guest",
+        "virtualization_tech_host",
+    ];
+    let told = |text: &str| {
+        let facts = parse(&recorded(text));
+        json!(keys.map(|key| facts[key].clone()))
+    };
+    // systemd-nspawn on a machine of QEMU, as root and as another user, who may not read the environment of process 1.
+    let dmi = "==> /sys/class/dmi/id/sys_vendor <==\nQEMU\n==> /run/systemd/container <==\nsystemd-nspawn\n";
+    assert_eq!(
+        told(&format!("{dmi}==> /proc/1/environ <==\ncontainer=systemd-nspawn\0")),
+        json!(["container", "guest", ["container", "kvm", "systemd-nspawn"], []])
+    );
+    assert_eq!(
+        told(dmi),
+        json!(["systemd-nspawn", "guest", ["container", "kvm", "systemd-nspawn"], []])
+    );
+    assert_eq!(
+        told("==> exists <==\n/.dockerenv\n/dev/kvm\n"),
+        json!(["docker", "guest", ["container", "docker"], ["kvm"]])
+    );
+    assert_eq!(told("==> exists <==\n/dev/kvm\n"), json!(["kvm", "host", [], ["kvm"]]));
+}
+
 /// What configparser of Python 3.11 makes of the same files.
 #[test]
 fn local_facts() {
