@@ -741,6 +741,28 @@ fn a_command_of_the_controller_runs_once_in_its_turn_and_costs_no_round_trip() {
 }
 
 #[test]
+fn a_password_manager_is_not_asked_before_each_task() {
+    let asked_for = |tasks: usize| {
+        let tasks = (0..tasks).map(|n| format!("    - copy: {{dest: /f/{n}, content: x}}\n"));
+        let playbook = format!(
+            "
+- hosts: all
+  gather_facts: false
+  become: true
+  vars: {{ansible_become_password: \"{{{{ lookup('pipe', 'pass ' ~ inventory_hostname) }}}}\"}}
+  tasks:
+{}",
+            tasks.collect::<String>()
+        );
+        let (told, questions) = asked(&playbook, "a\nb\n", &fleet());
+        assert_eq!(told.ended.stats["b"].failures, 0);
+        questions.len()
+    };
+    assert!(asked_for(1) >= 2);
+    assert_eq!(asked_for(1), asked_for(4));
+}
+
+#[test]
 fn no_log_leaves_nothing_but_the_status() {
     let told = Story::new(
         "
@@ -873,6 +895,37 @@ fn a_dry_run_knows_that_a_command_would_run_and_no_more() {
             "judged=Unknown",
             // It would say something of the host as it is now, not as it will be.
             "reads only=Unknown"
+        ]
+    );
+}
+
+#[test]
+fn what_a_dry_run_cannot_know_of_a_file_later_tasks_do_not_know_either() {
+    let told = Story::new(
+        "
+- hosts: all
+  gather_facts: false
+  tasks:
+    - {name: there, copy: {dest: /f/2, content: x}}
+    - {name: runs, command: {argv: [noop]}, register: r}
+    - {name: made of it, copy: {dest: '/f/{{ item }}', content: '{{ r.stdout }}'}, loop: [1, 2]}
+    - {name: a line, lineinfile: {path: /f/1, line: x}}
+    - {name: a mode, file: {path: /f/2, mode: '0600'}}
+    - {name: another, copy: {dest: /f/3, content: z}}
+",
+        "a\n",
+    )
+    .mode(Mode::Diff)
+    .run(fleet());
+    assert_eq!(
+        told.statuses("a"),
+        [
+            "there=Changed",
+            "runs=Changed",
+            "made of it=Unknown",
+            "a line=Unknown",
+            "a mode=Unknown",
+            "another=Changed"
         ]
     );
 }

@@ -76,6 +76,7 @@ const VOLATILE: &[&str] = &[
     "date_time",
     "env",
     "uptime_seconds",
+    "loadavg",
 ];
 
 type Facts = serde_json::Map<String, Value>;
@@ -175,7 +176,8 @@ fn compare(at: &str, our: &Value, their: &Value, wrong: &mut Vec<String>) {
             }
         }
         (Value::Array(our), Value::Array(their))
-            if matches!(at, "interfaces" | "all_ipv4_addresses" | "all_ipv6_addresses") =>
+            if matches!(at, "interfaces" | "all_ipv4_addresses" | "all_ipv6_addresses")
+                || at.starts_with("virtualization_tech") =>
         {
             let sorted = |list: &[Value]| {
                 let mut list: Vec<String> = list.iter().map(Value::to_string).collect();

@@ -203,6 +203,9 @@ fn ours(case: &Case) -> Value {
         inode: 1,
         dev: 1,
         nlink: 1,
+        blocks: 0,
+        block_size: 0,
+        rdev: 0,
         target: None,
     };
     let source = |probe: &Probe| {

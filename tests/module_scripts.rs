@@ -166,6 +166,9 @@ fn stat(path: &Path, follow: bool) -> Option<Stat> {
         inode: meta.ino(),
         dev: meta.dev(),
         nlink: meta.nlink(),
+        blocks: meta.blocks(),
+        block_size: meta.blksize(),
+        rdev: meta.rdev(),
         target: std::fs::read_link(path).ok().map(|t| t.to_string_lossy().into_owned()),
     })
 }

@@ -724,6 +724,9 @@ fn stat(kind: FileKind, mode: u32) -> Stat {
         inode: 1,
         dev: 1,
         nlink: 1,
+        blocks: 8,
+        block_size: 4096,
+        rdev: 0,
         target: None,
     }
 }

@@ -101,6 +101,9 @@ fn stat_tells_what_is_there(host: &Backend) {
         (real.ino(), real.dev(), real.nlink())
     );
     assert_eq!((stat.mtime, stat.ctime), (real.mtime(), real.ctime()));
+    assert_eq!((stat.blocks, stat.block_size), (real.blocks(), real.blksize()));
+    let null = std::fs::metadata("/dev/null").unwrap();
+    assert_eq!((stat.rdev, host.stat("/dev/null").unwrap().rdev), (0, null.rdev()));
     assert_eq!(host.stat(&dir.at("d")).unwrap().kind, FileKind::Directory);
     assert_eq!(host.stat("/dev/null").unwrap().kind, FileKind::Char);
     assert_eq!(host.stat(&dir.at("none")), None);

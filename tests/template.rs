@@ -542,6 +542,41 @@ fn lint_finds_what_needs_no_variable() {
 }
 
 #[test]
+fn an_end_without_a_beginning_is_told_as_such() {
+    let w = World::new(VARS);
+    let error = w
+        .templar
+        .file("x.j2", "a\n{% else %}\n", &FileOptions::default(), &[], &w.scope);
+    insta::assert_snapshot!(w.shown(&error.unwrap_err().diagnostic), @r"
+    error[E100]: `else` belongs to no statement that is open here
+     --> x.j2:2:4
+      |
+    2 | {% else %}
+      |    ^^^^
+    ");
+}
+
+/// Of what fails inside a filter, before the first statement, or for want of a file.
+#[test]
+fn every_error_of_a_file_has_a_place() {
+    let w = World::new(VARS);
+    let place = |text: &str| {
+        let error = w.templar.file("x.j2", text, &FileOptions::default(), &[], &w.scope);
+        let shown = w.shown(&error.unwrap_err().diagnostic);
+        shown.lines().nth(1).unwrap_or_default().trim().to_owned()
+    };
+    assert_eq!(place("a\n{{ ['b'] | map(attribute='c') | join }}\n"), "--> x.j2:2:12");
+    assert_eq!(place("\n{% extends 'nowhere.j2' %}\n"), "--> x.j2:2:12");
+    assert_eq!(place("#jinja2: nope: True\na\n"), "--> x.j2:1:1");
+    assert_eq!(
+        place("#jinja2: lstrip_blocks: True\r\na\r\n\r\né {{ nowhere }}\r\n"),
+        "--> x.j2:4:6"
+    );
+    assert_eq!(place("{# a #}\n b {# c {{ d }}\n"), "--> x.j2:2:4");
+    assert_eq!(place("a\r\n\r\nb\r\n{% endif %}\r\n"), "--> x.j2:4:4");
+}
+
+#[test]
 fn a_template_file_is_shown_with_its_own_lines() {
     let w = World::new(VARS);
     let text = "#jinja2: lstrip_blocks: True\na = {{ rabbitmq.port }}\nb = {{ rabbitmq.memory_limt }}\n";

@@ -37,6 +37,7 @@ pub fn of(
             magic,
             play_magic: shared.clone(),
             facts_expected: true,
+            told: Default::default(),
         })
     };
     let of_host = |host: &str| {

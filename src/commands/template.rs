@@ -38,7 +38,13 @@ fn answer(session: &Session, args: &TemplateArgs) -> Result<Exit, Exit> {
     let given = args.inventory.extra_vars().map_err(|d| session.tell(&d))?;
     let extra = Arc::new(session.extra_vars(&given)?);
     let full = session.files.absolute(path);
-    let local = [("template_path", path), ("template_fullpath", full.as_str())];
+    // Beside no playbook, as with Ansible's ad hoc commands.
+    let here = session.files.absolute(".");
+    let local = [
+        ("template_path", path),
+        ("template_fullpath", full.as_str()),
+        ("playbook_dir", here.as_str()),
+    ];
     let scope = scope::of(&inventory, &adjacent, &extra, args.host.as_deref(), &local);
     let directory = path.rsplit_once('/').map_or(".", |(directory, _)| directory);
     let search = [directory.to_owned()];

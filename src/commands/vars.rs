@@ -5,8 +5,8 @@ use super::{Session, scope};
 use crate::cli::{Exit, VarsArgs};
 use crate::diagnostic::{Code, Diagnostic, similar_name};
 use crate::inventory::{Layer, Level};
-use crate::language::Node;
-use crate::template::{Scope, Templar};
+use crate::language::{Files as _, Node};
+use crate::template::{Found, Scope, Templar};
 use indexmap::IndexMap;
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -42,9 +42,11 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
     let mut layers = inventory.host_layers(&args.host, &adjacent);
     let given = args.inventory.extra_vars().map_err(|d| session.tell(&d))?;
     let extra = Arc::new(session.extra_vars(&given)?);
+    let here = session.files.absolute(".");
+    let local = [("playbook_dir", here.as_str())];
     let values = Values {
         templar: scope::templar(session),
-        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host), &[]),
+        scope: scope::of(&inventory, &adjacent, &extra, Some(&args.host), &local),
     };
     layers.push(Layer::new(Level::ExtraVars, "command line", extra));
     let mut all: IndexMap<String, Definitions> = IndexMap::new();
@@ -57,8 +59,22 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
     all.sort_unstable_keys();
     let text = match &args.key {
         Some(key) => {
+            // What is not written anywhere wins over what is: nobody can set `inventory_hostname`.
+            let found = values.scope.lookup(key);
+            if let Found::Data(value) = &found {
+                let from = "  from rmqplay itself; no other variable replaces it\n";
+                let text = format!("{}\n", plain(value));
+                let text = if args.explain {
+                    format!("{key}: {text}{from}")
+                } else {
+                    text
+                };
+                session.console.print(&text);
+                return Ok(Exit::Done);
+            }
             let Some(definitions) = all.get(key) else {
-                return Err(session.tell(&[undefined(key, &args.host, all.keys().map(String::as_str))]));
+                let names = all.keys().map(String::as_str);
+                return Err(session.tell(&[undefined(key, &args.host, &found, names)]));
             };
             if args.explain {
                 explain(session, &values, key, definitions)
@@ -85,11 +101,23 @@ fn answer(session: &Session, args: &VarsArgs) -> Result<Exit, Exit> {
     Ok(session.answer(&text))
 }
 
-fn undefined<'a>(key: &str, host: &str, names: impl Iterator<Item = &'a str>) -> Diagnostic {
+fn undefined<'a>(key: &str, host: &str, found: &Found, mut names: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
     let error = Diagnostic::error(Code::UNDEFINED, format!("undefined variable `{key}` on host `{host}`"));
-    match similar_name(key, names) {
-        Some(similar) => error.help(format!("a variable with a similar name exists: `{similar}`")),
-        None => error,
+    if let Some(similar) = similar_name(key, names.clone()) {
+        return error.help(format!("a variable with a similar name exists: `{similar}`"));
+    }
+    if let Found::Scope(_) = found {
+        return error.help("`rmqplay inventory --list` shows the variables of all hosts");
+    }
+    if let Found::Unknown(_) = found {
+        let error = error.note("it may be a fact: only the host knows those");
+        return error.help(format!("`rmqplay facts {host}` asks it"));
+    }
+    match key.split_once(['.', '[']) {
+        Some((whole, _)) if names.any(|name| name == whole) => {
+            error.help(format!("`{whole}` is a variable; it is shown with all that is in it"))
+        }
+        _ => error,
     }
 }
 

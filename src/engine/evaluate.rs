@@ -180,7 +180,10 @@ impl Evaluation<'_> {
         let variable = |names: &[&str]| -> Result<Option<Value>, Trouble> {
             for name in names {
                 match self.scope.lookup(name) {
-                    crate::template::Found::Trusted(node) => return self.resolve(&node),
+                    crate::template::Found::Trusted(node) => {
+                        let told = &self.scope.host.told;
+                        return told.once(&node, &self.scope.trace, || self.resolve(&node));
+                    }
                     crate::template::Found::Data(value) => return Ok(Some((*value).clone())),
                     _ => {}
                 }

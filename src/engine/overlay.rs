@@ -62,6 +62,13 @@ impl Overlay {
             .collect()
     }
 
+    /// Takes note of a path of which nobody knows what `task` will have made of it.
+    pub fn lose(&mut self, path: &str, task: &str) {
+        self.files.retain(|p, _| p != path && !is_below(p, path));
+        self.ran
+            .push((Effect::Mentions(vec![path.to_owned()]), task.to_owned()));
+    }
+
     /// Takes note of ops that `task` would run.
     pub fn apply(&mut self, ops: &[Op], task: &str) {
         for op in ops {
@@ -320,6 +327,9 @@ impl File {
                     inode: 0,
                     dev: 0,
                     nlink: 1,
+                    blocks: 0,
+                    block_size: 4096,
+                    rdev: 0,
                     target: None,
                 });
                 if let Some(kind) = self.stat.kind {

@@ -314,8 +314,7 @@ pub fn failed_op(change: &Change, outcomes: &[Outcome], own: Option<Failure>) ->
     let mut failed = ItemOutcome::failed(own.unwrap_or(Failure {
         msg,
         values,
-        help: None,
-        layers: Vec::new(),
+        ..Failure::default()
     }));
     if let Some(failure) = &mut failed.failure {
         failure.code = code.0.to_owned();
@@ -450,8 +449,7 @@ pub fn judge(
             let failed = ItemOutcome::failed(Failure {
                 msg: msg.unwrap_or_else(|| format!("`failed_when` says so: {text}")),
                 values,
-                help: None,
-                layers: Vec::new(),
+                ..Failure::default()
             });
             outcome.failure = failed.failure;
         }
@@ -497,8 +495,7 @@ pub fn judge(
         let failed = ItemOutcome::failed(Failure {
             msg: format!("`until` did not come true in {} attempts: {text}", retries + 1),
             values: outcome.values.clone(),
-            help: None,
-            layers: Vec::new(),
+            ..Failure::default()
         });
         outcome.failure = failed.failure;
     }

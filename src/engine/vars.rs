@@ -103,6 +103,36 @@ pub struct HostLayers {
     pub play_magic: Arc<HashMap<String, Arc<Value>>>,
     /// Facts are expected but not there yet, so that an unknown `ansible_*` is "not yet", not undefined.
     pub facts_expected: bool,
+    pub told: Told,
+}
+
+/// What commands of the controller told of how to become somebody (`pass`, a vault's client): each is asked once a play
+/// and host, not before each task.
+#[derive(Clone, Debug, Default)]
+pub struct Told(Arc<Mutex<Vec<Answer>>>);
+
+/// The value of a variable as it is written.
+type Answer = (Arc<Node>, Option<Value>);
+
+impl Told {
+    /// The value of `node`. What is evaluated without a command is evaluated each time: it may hang on results.
+    pub fn once<E>(
+        &self,
+        node: &Arc<Node>,
+        trace: &Trace,
+        evaluate: impl FnOnce() -> Result<Option<Value>, E>,
+    ) -> Result<Option<Value>, E> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, value)) = told.iter().find(|(known, _)| Arc::ptr_eq(known, node)) {
+            return Ok(value.clone());
+        }
+        trace.ran.store(false, Ordering::Relaxed);
+        let value = evaluate()?;
+        if trace.ran.load(Ordering::Relaxed) {
+            told.push((node.clone(), value.clone()));
+        }
+        Ok(value)
+    }
 }
 
 /// Variables as one task sees them.
@@ -130,6 +160,8 @@ pub struct Trace {
     at_any_time: AtomicBool,
     secret: AtomicBool,
     looked_outside: AtomicBool,
+    /// A command of the controller, for what has no turn.
+    ran: AtomicBool,
     source: Mutex<Option<Source>>,
     wait: Mutex<Wait>,
 }
@@ -351,6 +383,7 @@ impl Scope for TaskScope {
     fn outside(&self, what: Outside) -> Result<(), String> {
         let trace = &self.trace;
         if trace.at_any_time.load(Ordering::Relaxed) {
+            trace.ran.fetch_or(what == Outside::Act, Ordering::Relaxed);
             return Ok(());
         }
         if what == Outside::Look {

@@ -2,6 +2,7 @@
 //! follows ansible-core's `setup` module; a test compares the two on a real machine.
 
 mod hardware;
+mod local;
 mod network;
 mod system;
 
@@ -24,12 +25,14 @@ pub fn parse(parts: &Parts) -> Value {
     system::managers(parts, &mut facts);
     system::virtualization(parts, &mut facts);
     system::firmware(parts, &mut facts);
-    system::local(parts, &mut facts);
+    system::security(parts, &mut facts);
+    local::all(parts, &mut facts);
     hardware::memory(parts, &mut facts);
     hardware::processors(parts, &mut facts);
     hardware::mounts(parts, &mut facts);
     hardware::devices(parts, &mut facts);
     network::all(parts, &mut facts);
+    network::dns(parts, &mut facts);
     Value::Object(facts)
 }
 

@@ -179,6 +179,15 @@ pub struct Stat {
     pub dev: u64,
     #[serde(default)]
     pub nlink: u64,
+    /// What it takes up, in units of 512 bytes.
+    #[serde(default)]
+    pub blocks: u64,
+    /// What to read and write at once, bytes.
+    #[serde(default)]
+    pub block_size: u64,
+    /// The device that a device file stands for.
+    #[serde(default)]
+    pub rdev: u64,
     /// Target of a symlink as written in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,

@@ -156,6 +156,11 @@ fn expand_ranges(head: String, text: &str, names: &mut Vec<String>) -> Result<()
 
 /// What stands between `[` and `]`: `first:last` or `first:last:step`, both ends included.
 fn items(range: &str) -> Result<Vec<String>, String> {
+    if range.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Err(format!(
+            "an IPv6 address has brackets only before a port: `{range}` or `[{range}]:22`"
+        ));
+    }
     let bounds: Vec<&str> = range.split(':').collect();
     let (first, last, step) = match bounds[..] {
         [first, last] => (first, last, "1"),

@@ -269,6 +269,9 @@ impl Loader<'_> {
         if text.starts_with("#!") {
             return self.unsupported("inventory scripts are", whole);
         }
+        if text.starts_with("$ANSIBLE_VAULT;") {
+            return self.unsupported("vault-encrypted inventories are", whole);
+        }
         match extension {
             ".toml" => return self.unsupported("TOML inventories are", whole),
             ".yml" | ".yaml" | ".json" | "" => {}

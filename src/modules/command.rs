@@ -11,7 +11,7 @@ const RETURNS: &[(&str, &str)] = &[
     ("cmd", "the command: a list for `command`, a string for `shell`"),
     (
         "rc",
-        "exit status; 128 + n after signal n, 127 for a command that was not found",
+        "exit status; 128 + n after signal n; of `command`: 2 where there is no such program, 13 where it may not be run",
     ),
     ("stdout", "standard output"),
     ("stderr", "standard error"),
@@ -53,7 +53,7 @@ pub static COMMAND: ModuleSpec = ModuleSpec {
                   replaced on the host unless `expand_argument_vars: false`. It is `changed` each time it runs; `creates`, \
                   `removes`, `changed_when` say otherwise.\n\n\
                   Unlike Ansible's: a dry run reports that the command would run and that what depends on its result cannot \
-                  be known, instead of an exit status of 0; a command that is not found has the status 127; times are UTC.",
+                  be known, instead of an exit status of 0; times are UTC.",
     args: &[
         CMD,
         ArgSpec::new("argv", ArgKind::List, "The command as a list."),
@@ -406,13 +406,19 @@ impl Action for Run {
         if result.truncated {
             report = report.warn("the output was longer than the limit, its end is missing");
         }
+        if let Some((errno, msg)) = self.not_begun(result) {
+            report.values.insert("rc".to_owned(), Value::from(errno));
+            return Err(Failure {
+                values: report.msg(msg.as_str()).values,
+                msg,
+                not_begun: true,
+                ..Failure::default()
+            });
+        }
         let msg = match (&outcome.status, result.rc) {
             (Status::Failed(text), 0) => text.clone(),
             (_, 0) => return Ok(report.msg("")),
             (Status::Failed(_), 124) => "the command took longer than its time limit".to_owned(),
-            (_, 127) if let Some(program) = self.missing(&result.stderr) => {
-                format!("there is no command `{program}` on the host")
-            }
             _ => "non-zero return code".to_owned(),
         };
         Err(Failure {
@@ -424,17 +430,20 @@ impl Action for Run {
 }
 
 impl Run {
-    /// The program, where the shell that was to become it says that it is not there.
-    fn missing(&self, stderr: &Content) -> Option<&str> {
+    /// Why the program was not begun, where the shell that was to become it says so: errno(3), which is what Ansible
+    /// gives for an exit status, and a message.
+    fn not_begun(&self, result: &ExecResult) -> Option<(i32, String)> {
         let program = self.cmd.as_array()?.first()?.as_str()?;
-        let text = stderr.text();
-        let said = text.trim_end();
-        let end = [
-            format!("{program}: not found"),
-            format!("{program}: No such file or directory"),
-        ];
-        let ours = said.lines().count() == 1 && end.iter().any(|end| said.ends_with(end));
-        ours.then_some(program)
+        let text = result.stderr.text();
+        let said = Some(text.trim_end()).filter(|said| said.lines().count() == 1)?;
+        let ends = |why: &str| said.ends_with(&format!("{program}: {why}"));
+        match result.rc {
+            127 if ends("not found") || ends("No such file or directory") => {
+                Some((2, format!("there is no command `{program}` on the host")))
+            }
+            126 if ends("Permission denied") => Some((13, format!("`{program}` may not be run"))),
+            _ => None,
+        }
     }
 }
 

@@ -1,13 +1,16 @@
 //! `copy`: a file, a tree or a text from the controller to the host, or a file from one place of the host to another.
 
+mod on_host;
+
+use self::on_host::OnHost;
 use super::args::plain;
-use super::file_attributes::{Attributes, Mode, describe, with_file_args};
-use super::file_content::{FileContent, READ_LIMIT, Step, Writing, basename, make_directories, parent_of};
+use super::file_attributes::{Attributes, Mode, with_file_args};
+use super::file_content::{FileContent, Step, Writing, basename, make_directories, parent_of};
 use super::template::{BACKUP, FOLLOW, FORCE, RETURNS, VALIDATE, ahead};
 use super::{
     Action, ArgError, ArgKind, ArgSpec, Args, Decision, Failure, Kind, ModuleSpec, Prepare, Report, Seen, Stop,
 };
-use crate::host::{Content, Delta, Effect, Facet, FileKind, Guard, Observation, Op, Probe, Stat};
+use crate::host::{Content, FileKind, Observation, Probe};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -21,8 +24,8 @@ pub static SPEC: ModuleSpec = ModuleSpec {
                   Unlike Ansible's: the diff shows mode and owner beside content; old content above 512 KiB is compared by \
                   hash and not shown; a backup has part of the old content's hash in its name where Ansible has a process \
                   id; a file that changed after it was looked at is left alone and the task fails; with `remote_src` a file that is \
-                  there keeps its owner and mode. Not supported yet: \
-                  directories with `remote_src`, `local_follow: false`.",
+                  there keeps its owner and mode, and `owner` and `group` hold for all that is in a directory. Not \
+                  supported yet: `local_follow: false` without `remote_src`.",
     args: with_file_args![
         ArgSpec::new(
             "src",
@@ -50,9 +53,9 @@ pub static SPEC: ModuleSpec = ModuleSpec {
         ArgSpec::new(
             "local_follow",
             ArgKind::Bool,
-            "Follow symlinks below `src`; only `true` is supported yet."
-        )
-        .default("true"),
+            "Follow symlinks below `src`. Without it the controller's are followed, and with `remote_src` the host's are \
+             copied as links."
+        ),
         ArgSpec::new(
             "decrypt",
             ArgKind::Bool,
@@ -88,10 +91,11 @@ pub static SPEC: ModuleSpec = ModuleSpec {
 fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let dest = args.need("dest")?;
     let directory_mode = args.str("directory_mode").map(Mode::parse).transpose()?;
-    if args.opt_bool("local_follow") == Some(false) {
+    let local_follow = args.opt_bool("local_follow");
+    if local_follow == Some(false) && !args.bool("remote_src") {
         return Err(ArgError::new(
             "local_follow",
-            "not supported yet: `local_follow: false`",
+            "not supported yet: `local_follow: false` without `remote_src`",
         ));
     }
     let preserve = args.str("mode") == Some("preserve");
@@ -138,6 +142,8 @@ fn prepare(args: &Args, controller: &dyn Prepare) -> Result<Box<dyn Action>, Arg
             file,
             preserve,
             checksum: args.str("checksum").map(str::to_owned),
+            local_follow: local_follow == Some(true),
+            dry: controller.check_mode(),
         }));
     }
     let tree = if src.ends_with('/') {
@@ -293,175 +299,6 @@ impl Action for Copy {
             step.then(file.decide(seen)?);
         }
         Ok(step.into_decision())
-    }
-}
-
-/// `remote_src`: from one place of the host to another.
-struct OnHost {
-    src: String,
-    file: FileContent,
-    preserve: bool,
-    checksum: Option<String>,
-}
-
-impl Action for OnHost {
-    fn probes(&self) -> Vec<Probe> {
-        let mut probes = vec![Probe::stat_follow(&self.src), self.read_source()];
-        probes.extend(self.file.probes());
-        probes
-    }
-
-    fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
-        let source = match seen.raw(&Probe::stat_follow(&self.src))? {
-            Observation::Unknown(why) => return Err(Stop::CannotKnow(why)),
-            _ => seen.stat_follow(&self.src)?,
-        };
-        let Some(source) = source else {
-            return Err(Stop::Fail(Failure::new(format!(
-                "`{}` does not exist on the host",
-                self.src
-            ))));
-        };
-        if source.kind == FileKind::Directory {
-            return Err(Stop::Fail(Failure::new(format!(
-                "not supported yet: `remote_src` with a directory (`{}`)",
-                self.src
-            ))));
-        }
-        let mut file = self.file.clone();
-        if self.preserve {
-            file.writing.attributes.mode = Some(Mode::Octal(source.mode));
-        }
-        if source.size > READ_LIMIT {
-            return self.large(&source, file, seen);
-        }
-        let Observation::Content(Some(content)) = seen.get(&self.read_source())? else {
-            return Err(Stop::Fail(Failure::new(format!(
-                "`{}` is not a regular file",
-                self.src
-            ))));
-        };
-        self.verify(&content.sha1())?;
-        file.content = content;
-        Ok(self.named(file.decide(seen)?).into_decision())
-    }
-}
-
-impl OnHost {
-    fn read_source(&self) -> Probe {
-        Probe::Read {
-            path: self.src.clone(),
-            max: READ_LIMIT,
-        }
-    }
-
-    fn verify(&self, sha1: &str) -> Result<(), Stop> {
-        match &self.checksum {
-            Some(wanted) if !wanted.eq_ignore_ascii_case(sha1) => Err(Stop::Fail(Failure::new(format!(
-                "`{}` has the SHA-1 `{sha1}`, not `{wanted}`",
-                self.src
-            )))),
-            _ => Ok(()),
-        }
-    }
-
-    fn named(&self, mut step: Step) -> Step {
-        step.report = std::mem::take(&mut step.report).with("src", self.src.as_str());
-        step
-    }
-
-    /// Too large to travel: hashes are compared and the host copies.
-    fn large(&self, source: &Stat, file: FileContent, seen: &Seen<'_>) -> Result<Decision, Stop> {
-        if file.writing.validate.is_some() {
-            return Err(Stop::Fail(Failure::new(format!(
-                "not supported yet: `validate` with `remote_src` above {READ_LIMIT} bytes"
-            ))));
-        }
-        let hash = |path: &str, algorithm: &str| Probe::Hash {
-            path: path.to_owned(),
-            algorithm: algorithm.to_owned(),
-        };
-        let text = |probe: Probe| match seen.get(&probe)? {
-            Observation::Text(text) => Ok(text),
-            _ => Err(Stop::Fail(Failure::new(format!(
-                "`{}` is not a regular file",
-                self.src
-            )))),
-        };
-        if self.checksum.is_some() {
-            self.verify(&text(hash(&self.src, "sha1"))?.unwrap_or_default())?;
-        }
-        let mut path = file.dest.clone();
-        if path.ends_with('/') || seen.stat_follow(&path)?.is_some_and(|s| s.kind == FileKind::Directory) {
-            path = format!("{}/{}", path.trim_end_matches('/'), basename(&self.src));
-        }
-        let old = seen.stat_follow(&path)?;
-        if !file.force
-            && let Some(old) = &old
-        {
-            let report = describe(Report::new().with("dest", path.as_str()), old);
-            return Ok(Decision::Keep(report));
-        }
-        let wanted = text(hash(&self.src, "sha256"))?;
-        let current = match &old {
-            Some(_) => text(hash(&path, "sha256"))?,
-            None => None,
-        };
-        let report = Report::new().with("dest", path.as_str()).with("size", source.size);
-        if let (Some(old), true) = (&old, current == wanted) {
-            let mut step = file.writing.keep(&path, old, seen)?;
-            step.report.values.insert("dest".to_owned(), Value::from(path));
-            return Ok(self.named(step).into_decision());
-        }
-        let short = |h: &Option<String>| h.as_deref().and_then(|h| h.get(..12)).unwrap_or("?").to_owned();
-        let mut step = Step {
-            report,
-            ..Step::default()
-        };
-        step.deltas.push(Delta {
-            subject: path.clone(),
-            before: match &old {
-                Some(old) => Facet::Value(format!("{} bytes, sha256 {}", old.size, short(&current))),
-                None => Facet::Absent,
-            },
-            after: Facet::Value(format!("{} bytes, sha256 {}", source.size, short(&wanted))),
-        });
-        if file.writing.backup
-            && let Some(current) = &current
-        {
-            let backup = super::file_content::backup_path(&path, current, &file.writing.now);
-            step.report
-                .values
-                .insert("backup_file".to_owned(), Value::from(backup.clone()));
-            // Who may not read the file may not read its backup.
-            step.ops.push(Op::exec(
-                ["cp", "-p", "--", &path, &backup],
-                Effect::Mentions(vec![backup.clone()]),
-            ));
-        }
-        step.ops.push(Op::Copy {
-            source: self.src.clone(),
-            path: path.clone(),
-            guard: Some(current.clone().map_or(Guard::Absent, Guard::Sha256)),
-        });
-        step.no_undo = Some(format!("`{path}` was too large to keep what was in it"));
-        let attributes = &file.writing.attributes;
-        match &old {
-            Some(old) => step.attributes(attributes.difference(&path, old)),
-            None => {
-                let fresh = Stat {
-                    mode: 0o644,
-                    owner: String::new(),
-                    group: String::new(),
-                    uid: u32::MAX,
-                    gid: u32::MAX,
-                    ..source.clone()
-                };
-                step.ops.extend(attributes.difference(&path, &fresh).ops);
-                step.deltas.extend(attributes.deltas_new(&path, false));
-            }
-        }
-        Ok(self.named(step).into_decision())
     }
 }
 

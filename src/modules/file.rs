@@ -778,6 +778,9 @@ fn entry(line: &str, link: bool) -> Option<(&str, Stat)> {
         inode: 0,
         dev: 0,
         nlink: 1,
+        blocks: 0,
+        block_size: 0,
+        rdev: 0,
         target: None,
     };
     Some((words.next()?, stat))

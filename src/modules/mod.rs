@@ -357,6 +357,8 @@ pub struct Failure {
     /// What the user can do.
     pub help: Option<String>,
     pub layers: Vec<Layer>,
+    /// What was to run could not even be started, so nothing was changed.
+    pub not_begun: bool,
 }
 
 impl Failure {

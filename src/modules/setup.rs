@@ -12,9 +12,11 @@ pub static SPEC: ModuleSpec = ModuleSpec {
     aliases: &[],
     summary: "Gather facts",
     description: "Gathers what is known of a host (`ansible_facts.distribution`, also as `ansible_distribution`), as \
-                  `gather_facts` does.\n\n\
+                  `gather_facts` does. Files `NAME.fact` in `/etc/ansible/facts.d` are `ansible_local.NAME`: JSON or INI, or programs \
+                  that print such and end within 10 s.\n\n\
                   Unlike Ansible's: all facts come in one look, so `gather_subset` is checked and takes nothing away, and \
-                  `gather_timeout` is that of a look. Not supported yet: `fact_path`.",
+                  `gather_timeout` is that of a look. What needs Python or further commands on the host is not there: \
+                  `python`, `systemd`, `lvm`, `system_capabilities`, identifiers of file systems. Not supported yet: `fact_path`.",
     args: &[
         ArgSpec::new("gather_subset", ArgKind::List, "Groups of facts.").default("all"),
         ArgSpec::new(
@@ -95,7 +97,13 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
     let mut set = GlobSetBuilder::new();
     for pattern in &patterns {
         let wrong = |e: globset::Error| ArgError::new("filter", format!("`{pattern}` is no pattern: {e}"));
-        set.add(Glob::new(pattern).map_err(wrong)?);
+        // Braces mean nothing in a shell pattern of Python's.
+        let literal = |c: char| match c {
+            '{' | '}' => format!("[{c}]"),
+            _ => c.to_string(),
+        };
+        let plain: String = pattern.chars().map(literal).collect();
+        set.add(Glob::new(&plain).map_err(wrong)?);
     }
     let filter = if patterns.is_empty() { None } else { set.build().ok() };
     Ok(Box::new(Setup { filter }))

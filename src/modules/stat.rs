@@ -11,7 +11,7 @@ pub static SPEC: ModuleSpec = ModuleSpec {
     description: "Returns what the host knows of a path; changes nothing.\n\n\
                   Unlike Ansible's: `mimetype`, `charset`, `attributes`, `attr_flags` and `version` are only returned when \
                   `get_mime` or `get_attributes` is written in the task, because each starts a further program on the host; \
-                  times are whole seconds; `block_size`, `blocks` and `device_type` are left out.",
+                  times are whole seconds.",
     args: &[
         ArgSpec::new("path", ArgKind::Path, "The path on the host.")
             .required()
@@ -34,8 +34,8 @@ pub static SPEC: ModuleSpec = ModuleSpec {
     returns: &[(
         "stat",
         "`exists`, and where it does: `path mode isdir ischr isblk isreg isfifo islnk issock uid gid size inode dev nlink \
-         atime mtime ctime rusr wusr xusr rgrp wgrp xgrp roth woth xoth isuid isgid readable writeable executable pw_name \
-         gr_name lnk_source lnk_target checksum mimetype charset attributes attr_flags version`",
+         atime mtime ctime blocks block_size device_type rusr wusr xusr rgrp wgrp xgrp roth woth xoth isuid isgid readable \
+         writeable executable pw_name gr_name lnk_source lnk_target checksum mimetype charset attributes attr_flags version`",
     )],
     examples: "- name: is there a cookie
   stat:
@@ -190,6 +190,9 @@ fn basics(path: &str, stat: &Stat) -> Map<String, Value> {
         "atime": stat.atime,
         "mtime": stat.mtime,
         "ctime": stat.ctime,
+        "blocks": stat.blocks,
+        "block_size": stat.block_size,
+        "device_type": stat.rdev,
         "rusr": may(0o400), "wusr": may(0o200), "xusr": may(0o100),
         "rgrp": may(0o040), "wgrp": may(0o020), "xgrp": may(0o010),
         "roth": may(0o004), "woth": may(0o002), "xoth": may(0o001),

@@ -119,7 +119,11 @@ pub(crate) enum Stmt {
     SetBlock(Target, Option<Expr>, Vec<Stmt>),
     FilterBlock(Expr, Vec<Stmt>),
     Plain(Vec<Stmt>),
-    Block(Arc<str>),
+    /// The place of a block; `scoped`: the names in reach there are in reach inside, too.
+    Block {
+        name: Arc<str>,
+        scoped: bool,
+    },
     Extends(Expr),
     Include {
         name: Expr,
@@ -243,6 +247,7 @@ pub(crate) fn compile_template(
     let mut lower = Lower {
         doubled: &doubled,
         newline: &options.newline,
+        block: (&options.block.0, &options.block.1),
         templates_in_strings: false,
         blocks: Vec::new(),
         problems: Vec::new(),
@@ -277,6 +282,7 @@ pub(crate) fn problems(text: &Arc<str>, options: &FileOptions, backslashes: Back
     let mut lower = Lower {
         doubled: &doubled,
         newline: "\n",
+        block: ("{%", "%}"),
         templates_in_strings: false,
         blocks: Vec::new(),
         problems: Vec::new(),
@@ -295,6 +301,7 @@ pub(crate) fn compile_expression(text: &Arc<str>, conditional: bool) -> Result<C
     let mut lower = Lower {
         doubled: &doubled,
         newline: "\n",
+        block: ("{%", "%}"),
         templates_in_strings: conditional,
         blocks: Vec::new(),
         problems: Vec::new(),
@@ -318,10 +325,32 @@ fn syntax_problem(error: &minijinja::Error, doubled: &Doubled, options: &FileOpt
     let detail = error.detail().map_or_else(|| error.to_string(), str::to_owned);
     if let Some(word) = detail.strip_prefix("unknown statement ") {
         let word = word.trim_matches('`');
+        if STATEMENTS.contains(&word) {
+            return Problem {
+                message: format!("`{word}` belongs to no statement that is open here"),
+                help: None,
+                range,
+                note: None,
+            };
+        }
         return Problem {
             message: format!("unknown statement `{word}`"),
             help: similar_name(word, STATEMENTS).map(|s| format!("a statement with a similar name exists: `{s}`")),
             range,
+            note: None,
+        };
+    }
+    let closed = doubled.text.rfind(&options.comment.1).unwrap_or(0);
+    if detail.contains("end of comment")
+        && let Some(start) = doubled.text[closed..].find(&options.comment.0).map(|at| closed + at)
+    {
+        return Problem {
+            message: "this comment has no end".into(),
+            range: Range {
+                start: doubled.original(start),
+                end: doubled.original(start + options.comment.0.len()),
+            },
+            help: None,
             note: None,
         };
     }
@@ -513,6 +542,8 @@ impl Doubled {
 struct Lower<'a> {
     doubled: &'a Doubled,
     newline: &'a str,
+    /// The delimiters of statements.
+    block: (&'a str, &'a str),
     templates_in_strings: bool,
     blocks: Vec<(Arc<str>, Arc<Vec<Stmt>>)>,
     problems: Vec<Problem>,
@@ -530,6 +561,18 @@ impl Lower<'_> {
         let text = &self.doubled.text;
         text.get(span.start_offset as usize..(span.end_offset as usize).min(text.len()))
             .unwrap_or("")
+    }
+
+    /// Whether the parser's `trim_blocks` took a line's end between `{% raw %}` and this text. Jinja's takes it after
+    /// every block but that one.
+    fn cut_after_raw(&self, raw: &str) -> bool {
+        let start = (raw.as_ptr() as usize).saturating_sub(self.doubled.text.as_ptr() as usize);
+        let before = self.doubled.text.get(..start).and_then(|text| text.strip_suffix('\n'));
+        let (begin, end) = self.block;
+        let tag = before
+            .and_then(|text| text.strip_suffix('\r').unwrap_or(text).strip_suffix(end))
+            .and_then(|text| Some(&text[text.rfind(begin)? + begin.len()..]));
+        tag.is_some_and(|tag| tag.trim_start_matches(['-', '+']).trim() == "raw")
     }
 
     fn problem(&mut self, span: MjSpan, message: String, help: Option<String>) {
@@ -551,10 +594,10 @@ impl Lower<'_> {
             mj::Stmt::Template(s) => Stmt::Plain(self.stmts(&s.children)),
             mj::Stmt::EmitExpr(s) => Stmt::Emit(self.expr(&s.expr)),
             mj::Stmt::EmitRaw(s) => {
-                let text = if self.newline == "\n" {
-                    s.raw.into()
-                } else {
-                    s.raw.replace('\n', self.newline).into()
+                let newline = if self.cut_after_raw(s.raw) { self.newline } else { "" };
+                let text = match self.newline {
+                    "\n" if newline.is_empty() => s.raw.into(),
+                    _ => format!("{newline}{}", s.raw.replace('\n', self.newline)).into(),
                 };
                 // A part of the source; its span covers the white space that was cut off, too.
                 let start = (s.raw.as_ptr() as usize).saturating_sub(self.doubled.text.as_ptr() as usize);
@@ -590,7 +633,12 @@ impl Lower<'_> {
             mj::Stmt::Block(s) => {
                 let body = Arc::new(self.stmts(&s.body));
                 self.blocks.push((s.name.into(), body));
-                Stmt::Block(s.name.into())
+                // The tree does not keep the word.
+                let mut words = self.source(s.span()).split_whitespace().skip_while(|w| *w != s.name);
+                Stmt::Block {
+                    name: s.name.into(),
+                    scoped: words.nth(1).is_some_and(|word| word.starts_with("scoped")),
+                }
             }
             mj::Stmt::Extends(s) => Stmt::Extends(self.expr(&s.name)),
             mj::Stmt::Include(s) => Stmt::Include {

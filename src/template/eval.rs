@@ -350,9 +350,9 @@ impl<'c> Run<'c> {
         }
         let mut parent = None;
         self.statements(body, out, &mut parent)?;
-        if let Some(name) = parent {
+        if let Some((name, range)) = parent {
             let _deeper = self.ctx.deeper()?;
-            let (compiled, place) = self.load(&name)?;
+            let (compiled, place) = self.load(&name).map_err(|fault| fault.located(|| self.at(range)))?;
             let mut run = self.with_frame(self.env.frame.clone());
             run.env.origin = Rc::new(Origin {
                 text: compiled.text.clone(),
@@ -369,7 +369,7 @@ impl<'c> Run<'c> {
         self.ctx.inner.load(name, &self.ctx.search, &self.ctx.options)
     }
 
-    fn statements(&self, body: &[Stmt], out: &mut Vec<Value>, parent: &mut Option<Rc<str>>) -> Res<Flow> {
+    fn statements(&self, body: &[Stmt], out: &mut Vec<Value>, parent: &mut Option<(Rc<str>, Range)>) -> Res<Flow> {
         for stmt in body {
             match self.statement(stmt, out, parent) {
                 Ok(Flow::Next) => {}
@@ -413,7 +413,7 @@ impl<'c> Run<'c> {
         }
     }
 
-    fn statement(&self, stmt: &Stmt, out: &mut Vec<Value>, parent: &mut Option<Rc<str>>) -> Res<Flow> {
+    fn statement(&self, stmt: &Stmt, out: &mut Vec<Value>, parent: &mut Option<(Rc<str>, Range)>) -> Res<Flow> {
         match stmt {
             Stmt::Raw(text, range) => {
                 if !text.is_empty() && parent.is_none() {
@@ -485,9 +485,13 @@ impl<'c> Run<'c> {
                 out.push(value);
             }
             Stmt::Plain(body) => return self.statements(body, out, parent),
-            Stmt::Block(name) => {
+            Stmt::Block { name, scoped } => {
                 if parent.is_none() {
-                    self.block(name, 0, out)?;
+                    let around = match scoped {
+                        true => self.env.frame.clone(),
+                        false => self.env.frame.outermost(),
+                    };
+                    self.block(name, 0, &around, out)?;
                 }
             }
             Stmt::Extends(name) => {
@@ -495,7 +499,7 @@ impl<'c> Run<'c> {
                     return Err(fail("a template can extend only one other").located(|| self.at(name.range)));
                 }
                 let value = self.eval(name)?.usable()?;
-                *parent = Some(value.text(self.ctx)?);
+                *parent = Some((value.text(self.ctx)?, name.range));
             }
             Stmt::Include {
                 name,
@@ -553,18 +557,20 @@ impl<'c> Run<'c> {
         }))
     }
 
-    fn block(&self, name: &Arc<str>, level: usize, out: &mut Vec<Value>) -> Res<()> {
+    /// Writes a block; `around` has the names it sees.
+    fn block(&self, name: &Arc<str>, level: usize, around: &Rc<Frame>, out: &mut Vec<Value>) -> Res<()> {
         let version = self.env.blocks.borrow().get(name).and_then(|v| v.get(level).cloned());
         let Some((body, origin)) = version else {
             return Err(fail(format!("block `{name}` has no parent")));
         };
         let _deeper = self.ctx.deeper()?;
-        let mut run = self.with_frame(Frame::child(&self.env.frame.outermost()));
+        let mut run = self.with_frame(Frame::child(around));
         run.env.origin = origin;
         let parent = Value::Object(Rc::new(Super {
             env: run.env.clone(),
             block: name.clone(),
             level: level + 1,
+            around: around.clone(),
         }));
         run.env.frame.set("super".into(), parent);
         run.body(&body, out)?;
@@ -1033,8 +1039,14 @@ impl<'c> Run<'c> {
         {
             return Ok(marker);
         }
-        Ok((filter.run)(self.ctx, input, args)
-            .unwrap_or_else(|fault| Value::Marker(named(fault, "filter", filter.name).located(|| self.at(range)))))
+        let result = (filter.run)(self.ctx, input, args);
+        if let (Ok(Value::List(list)), "map") = (&result, filter.name) {
+            list.locate(|| self.at(range));
+        }
+        Ok(
+            result
+                .unwrap_or_else(|fault| Value::Marker(named(fault, "filter", filter.name).located(|| self.at(range)))),
+        )
     }
 
     fn call(&self, callee: &Expr, args: Args, range: Range) -> Res<Value> {
@@ -1046,7 +1058,7 @@ impl<'c> Run<'c> {
                 && receiver.check().is_err()
             {
                 let mut out = Vec::new();
-                self.block(name, 0, &mut out)?;
+                self.block(name, 0, &self.env.frame.outermost(), &mut out)?;
                 return concat(self.ctx, out);
             }
             if let Value::Object(o) = &receiver
@@ -1205,6 +1217,7 @@ struct Super {
     env: Env,
     block: Arc<str>,
     level: usize,
+    around: Rc<Frame>,
 }
 
 impl Object for Super {
@@ -1218,7 +1231,7 @@ impl Object for Super {
             env: self.env.clone(),
         };
         let mut out = Vec::new();
-        run.block(&self.block, self.level, &mut out)?;
+        run.block(&self.block, self.level, &self.around, &mut out)?;
         concat(ctx, out)
     }
 }

@@ -130,7 +130,11 @@ impl At {
         let (start, end) = (self.start as usize, self.end as usize);
         match self.origin.place {
             Place::Nowhere => None,
-            Place::File(file, base) => Some(Span::new(file, start + base as usize, end + base as usize)),
+            Place::File(file, base) => {
+                let source = sources.get(file)?;
+                let place = |at: usize| as_written(&source.text, at + base as usize);
+                Some(Span::new(file, place(start), place(end)))
+            }
             Place::Node(node) => {
                 let source = sources.get(node.file)?;
                 let written = source.text.get(node.start as usize..node.end as usize)?;
@@ -141,6 +145,16 @@ impl At {
             }
         }
     }
+}
+
+/// Where a byte of a template stands in its file: templates are evaluated with `\n` at the end of lines.
+fn as_written(text: &str, at: usize) -> usize {
+    if !text.contains('\r') {
+        return at;
+    }
+    let bytes = text.as_bytes();
+    let counted = (0..bytes.len()).filter(|&i| !bytes[i..].starts_with(b"\r\n"));
+    counted.chain([bytes.len()]).nth(at).unwrap_or(bytes.len())
 }
 
 /// The key of the mapping in which this value stands: less to read than the value.

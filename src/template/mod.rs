@@ -297,7 +297,8 @@ impl Scope for Overlay {
 
 /// The scope of a template's file: `ansible_managed` is made up where there is none.
 fn with_managed(scope: &Arc<dyn Scope>) -> Arc<dyn Scope> {
-    if !matches!(scope.lookup("ansible_managed"), Found::Missing) {
+    // It is no fact: that facts are not there yet does not make it unknown.
+    if !matches!(scope.lookup("ansible_managed"), Found::Missing | Found::Unknown(_)) {
         return scope.clone();
     }
     let managed = Found::Data(Arc::new("Ansible managed".into()));
@@ -564,7 +565,10 @@ impl Templar {
                 let problems = ast::problems(&body, &options, Backslashes::Jinja);
                 self.diagnostics(problems, &body, Place::File(file, skipped), None)
             }
-            Err(fault) => vec![*self.error(fault, Some(Span::new(file, 0, 0))).diagnostic],
+            Err(fault) => {
+                let fault = in_first_line(fault, &text, Place::File(file, 0));
+                vec![*self.error(fault, None).diagnostic]
+            }
         }
     }
 
@@ -611,7 +615,7 @@ pub(crate) fn render_value(
     }
     // The newlines at the end are the task's, whatever the header says.
     let newline = options.newline.clone();
-    let (body, options, skipped) = header(text, options)?;
+    let (body, options, skipped) = header(text, options).map_err(|fault| in_first_line(fault, text, place))?;
     let place = match place {
         Place::File(file, base) => Place::File(file, base + skipped),
         place => place,
@@ -620,6 +624,17 @@ pub(crate) fn render_value(
     let ctx = Ctx::new(inner.clone(), scope.clone(), search, options);
     let value = eval::run_template(&ctx, &compiled, place, &Frame::root(Some(scope.clone())))?;
     Ok(eval::keep_newlines(text, value.finalize(&ctx)?, &newline))
+}
+
+fn in_first_line(fault: Rc<Fault>, text: &Arc<str>, place: Place) -> Rc<Fault> {
+    fault.located(|| fault::At {
+        origin: Rc::new(fault::Origin {
+            text: text.clone(),
+            place,
+        }),
+        start: 0,
+        end: u32::try_from(text.lines().next().map_or(0, str::len)).unwrap_or(0),
+    })
 }
 
 /// Takes the `#jinja2: key: value, ...` line off a template and tells how many bytes that were.

@@ -3,10 +3,11 @@
 
 facts() {
   set -- /etc/os-release /usr/lib/os-release /etc/debian_version /etc/redhat-release /etc/alpine-release \
-    /etc/hosts /etc/passwd /etc/machine-id /etc/selinux/config /etc/lsb-release \
+    /etc/hosts /etc/passwd /etc/machine-id /etc/selinux/config /etc/lsb-release /etc/localtime /etc/resolv.conf \
+    /etc/ssh/ssh_host_*_key.pub /proc/sys/crypto/fips_enabled \
     /proc/sys/kernel/hostname /proc/sys/kernel/osrelease /proc/sys/kernel/version /proc/sys/kernel/ostype \
     /proc/sys/kernel/arch /proc/meminfo /proc/cpuinfo /proc/uptime /proc/loadavg /proc/mounts /proc/cmdline \
-    /proc/1/comm /proc/1/environ /proc/1/cgroup /proc/modules "/proc/$$/status" "/proc/$$/environ" "/proc/$$/mountinfo" \
+    /run/systemd/container /proc/1/comm /proc/1/environ /proc/1/cgroup /proc/modules "/proc/$$/status" "/proc/$$/environ" "/proc/$$/mountinfo" \
     /sys/class/net/*/address /sys/class/net/*/mtu /sys/class/net/*/operstate /sys/class/net/*/type \
     /sys/class/net/*/speed /sys/class/net/*/flags /sys/class/net/*/bridge/bridge_id /sys/class/net/*/bonding/mode \
     /sys/block/*/size /sys/block/*/removable /sys/block/*/device/vendor /sys/block/*/device/model \
@@ -14,6 +15,7 @@ facts() {
     /sys/block/*/queue/read_ahead_kb /sys/block/*/queue/logical_block_size /sys/block/*/queue/hw_sector_size \
     /sys/block/*/*/partition /sys/block/*/*/start /sys/block/*/*/size /sys/block/*/dm/name \
     /sys/class/dmi/id/*_name /sys/class/dmi/id/*_vendor /sys/class/dmi/id/*_version /sys/class/dmi/id/*_date \
+    /sys/class/dmi/id/*_serial /sys/class/dmi/id/*_asset_tag /sys/class/dmi/id/product_uuid \
     /sys/fs/selinux/enforce /sys/fs/selinux/policyvers /etc/ansible/facts.d/*.fact
   parts "$@"
   part exists existing
@@ -27,6 +29,9 @@ facts() {
   }
   where hostname && part fqdn within 3 hostname -f
   part statfs mounted
+  for path in /etc/ansible/facts.d/*.fact; do
+    if [ -f "$path" ] && [ -x "$path" ]; then program "$path"; fi
+  done
   say enough
 }
 
@@ -34,7 +39,7 @@ facts() {
 parts() {
   left=$#
   while [ "$left" -gt 0 ]; do
-    # A fact that is a program is not run, and its text is no fact.
+    # What a fact that is a program says is the fact, not its text.
     case $1 in *.fact) [ ! -x "$1" ] ;; esac && [ -f "$1" ] && [ -r "$1" ] && set -- "$@" "$1"
     shift
     left=$((left - 1))
@@ -53,13 +58,22 @@ part() {
 
 within() { (run "$@"); }
 
+# program PATH: what it says, and its status unless that is 0.
+program() {
+  status=0
+  part "$1" graded 10 "$1"
+  [ "$status" -eq 0 ] || part "$1 status" printf '%s' "$status"
+}
+
+graded() { within "$@" || status=$?; }
+
 # Paths whose being there tells a package manager, a service manager or a kind of virtual machine.
 existing() {
   for path in /usr/bin/apt-get /usr/bin/dnf /usr/bin/dnf-3 /usr/bin/dnf5 /usr/bin/yum /usr/bin/zypper \
     /usr/bin/pacman /sbin/apk /usr/bin/apk /usr/bin/emerge /usr/sbin/swupd /opt/local/bin/port \
     /run/systemd/system /dev/.run/systemd /dev/.systemd /sbin/openrc /sbin/runit-init /sbin/upstart /etc/init.d \
     /.dockerenv /.dockerinit /run/.containerenv /proc/xen /proc/xen/capabilities /proc/vz /proc/bc \
-    /proc/device-tree /dev/kvm /sys/firmware/efi /sys/fs/selinux/enforce /sys/fs/cgroup/cgroup.controllers \
+    /proc/device-tree /dev/kvm /sys/firmware/efi /sys/fs/selinux/enforce /sys/kernel/security/apparmor /usr/bin/lsb_release /sys/fs/cgroup/cgroup.controllers \
     /sys/block/* /sys/block/*/holders/* /etc/ansible/facts.d/*.fact; do
     if [ -e "$path" ]; then printf '%s\n' "$path"; fi
   done

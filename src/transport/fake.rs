@@ -166,6 +166,9 @@ impl FakeHost {
                     inode: 1,
                     dev: 1,
                     nlink: 1,
+                    blocks: 8,
+                    block_size: 4096,
+                    rdev: 0,
                     target: node.target.clone(),
                 }))
             }

@@ -119,7 +119,7 @@ last() { bad="$bad${1##*: }$nl"; }
 
 # ---- stat
 
-F='%f:%u:%g:%s:%Y:%X:%Z:%i:%d:%h:%U:%G'
+F='%f:%u:%g:%s:%Y:%X:%Z:%i:%d:%h:%U:%G:%b:%o:%t:%T'
 
 # stats HOW PATH...: HOW has a letter per path, L to follow a link at its end, - to look at the link itself. Answers a
 # flag per path (- absent, + there, l a link, f there by a link that was followed, ! refused), a line per + or l, a line

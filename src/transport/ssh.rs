@@ -406,7 +406,12 @@ fn classify(target: &SshTarget, said: String) -> CallError {
             Some(file) => vec!["ssh-keygen", "-f", file, "-R", &name],
             None => vec!["ssh-keygen", "-R", &name],
         };
-        let forget = shlex::try_join(forget).unwrap_or_default();
+        // Debian's ssh says how, under the name that the key has there (`HostKeyAlias`).
+        let told = said
+            .lines()
+            .map(str::trim)
+            .find(|line| line.starts_with("ssh-keygen -"));
+        let forget = told.map_or_else(|| shlex::try_join(forget).unwrap_or_default(), str::to_owned);
         let help = format!("if the host was set up anew: {forget}; then make its new key known");
         (CallErrorKind::HostKey, "the host key has changed", help)
     } else if has(&[
@@ -480,8 +485,10 @@ fn classify(target: &SshTarget, said: String) -> CallError {
         "It is also possible",
         "Please contact",
         "Add correct",
+        "remove with:",
+        "ssh-keygen -",
     ];
-    let telling = |line: &&str| !noise.iter().any(|words| line.starts_with(words));
+    let telling = |line: &&str| !noise.iter().any(|words| line.trim_start().starts_with(words));
     CallError {
         kind,
         message: message.to_owned(),

@@ -586,6 +586,11 @@ fn seconds(text: &str) -> f64 {
     text.parse().ok().or_else(whole).unwrap_or(0.0)
 }
 
+/// A device's number as Linux puts it together, makedev(3).
+fn device(major: u64, minor: u64) -> u64 {
+    (major & 0xfff) << 8 | (major & !0xfff) << 32 | (minor & 0xff) | (minor & !0xff) << 12
+}
+
 /// A line of `F` in `peer.sh`.
 fn stat(line: &str) -> Option<Stat> {
     let [
@@ -601,6 +606,10 @@ fn stat(line: &str) -> Option<Stat> {
         nlink,
         owner,
         group,
+        blocks,
+        block_size,
+        major,
+        minor,
     ] = line.split(':').collect::<Vec<_>>()[..]
     else {
         return None;
@@ -637,6 +646,12 @@ fn stat(line: &str) -> Option<Stat> {
         inode: inode.parse().ok()?,
         dev: dev.parse().ok()?,
         nlink: nlink.parse().ok()?,
+        blocks: blocks.parse().ok()?,
+        block_size: block_size.parse().ok()?,
+        rdev: device(
+            u64::from_str_radix(major, 16).ok()?,
+            u64::from_str_radix(minor, 16).ok()?,
+        ),
         target: None,
     })
 }

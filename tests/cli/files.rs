@@ -148,6 +148,39 @@ fn a_variable_is_explained_by_layer_file_and_line() {
 }
 
 #[test]
+fn what_no_file_says_is_explained_too() {
+    let env = fleet();
+    env.write(
+        "inventories/prod/host_vars/mq-2.yml",
+        "inventory_hostname: mine\ntls: {port: 5671}\n",
+    );
+    assert_snapshot!(
+        env.run(&["vars", "mq-2", "inventory_hostname", "--explain"]).transcript(),
+        @r"
+    exit 0
+    --- stdout
+    inventory_hostname: mq-2
+      from rmqplay itself; no other variable replaces it
+    "
+    );
+    env.write(
+        "inventories/prod/group_vars/all.yml",
+        "certs: \"{{ playbook_dir | basename == '' }}\"\n",
+    );
+    assert_eq!(env.run(&["vars", "mq-2", "certs"]).stdout, "false\n");
+    assert_eq!(env.run(&["vars", "mq-2", "group_names"]).stdout, "[\"rabbitmq\"]\n");
+    for (name, help) in [
+        ("ansible_os_family", "`rmqplay facts mq-2` asks it"),
+        ("tls.port", "`tls` is a variable"),
+        ("hostvars", "`rmqplay inventory --list`"),
+    ] {
+        let output = env.run(&["vars", "mq-2", name]);
+        assert_eq!(output.code, 1);
+        assert!(output.stderr.contains(help), "{name}: {}", output.stderr);
+    }
+}
+
+#[test]
 fn the_configuration_of_a_directory_above_holds() {
     let env = fleet();
     env.write("playbooks/deep/x", "");
@@ -268,6 +301,11 @@ fn a_template_is_rendered_as_the_module_would_write_it() {
     );
     // Without a host there is nothing but what is given.
     env.write("vars.yml", "mine: [1, 2]\n");
+    env.write("managed.j2", "# {{ ansible_managed }}\n");
+    assert_eq!(
+        env.run(&["template", "managed.j2", "--host", "mq-2"]).stdout,
+        "# Ansible managed\n"
+    );
     env.write("list.j2", "{{ mine | join(' ') }}\n");
     assert_eq!(
         env.run(&["template", "list.j2", "-e", "@vars.yml"]).transcript(),

@@ -271,7 +271,11 @@ all:
     let expected: [(&str, &str, &[&str]); 5] = [
         ("hung", "E201", &["timed out", "--timeout"]),
         ("refusing", "E201", &["connection refused", "is sshd running there"]),
-        ("other", "E202", &["the host key has changed", "ssh-keygen -f"]),
+        (
+            "other",
+            "E202",
+            &["the host key has changed", "ssh-keygen -f", "-R \\\"mq-1\\\""],
+        ),
         (
             "unknown",
             "E202",

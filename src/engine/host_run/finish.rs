@@ -113,6 +113,11 @@ impl HostRun {
         if self.play.shared.mode == Mode::Diff {
             let perhaps = outcome.unknown.is_some() && !only_looks(&run.task);
             self.overlay.touched |= outcome.changed || perhaps;
+            if perhaps {
+                for path in self.writes(run) {
+                    self.overlay.lose(&path, &self.label(&run.task));
+                }
+            }
         }
         self.name_item(run, &mut outcome);
         // The next item of a loop of `set_fact` sees what this one set.
@@ -132,6 +137,31 @@ impl HostRun {
             }
             run.results.push(outcome);
         }
+    }
+
+    /// The files that a task is about, where it is known which: its own words for one are `path` and `dest`, and it
+    /// looks at what it writes.
+    fn writes(&self, run: &TaskRun) -> Vec<String> {
+        let Some(spec) = modules::find(run.task.module).filter(|spec| matches!(spec.kind, Kind::Host(_))) else {
+            return Vec::new();
+        };
+        let scope = match run.items.as_deref() {
+            Some(items) if run.index < items.len() => item_scope(&run.scope, &run.task, items, run.index),
+            _ => run.scope.clone(),
+        };
+        let arguments = self
+            .evaluation(Arc::new((*scope).clone().ahead()))
+            .known_arguments(&run.task);
+        let looks = (spec.ahead)(&arguments);
+        let named = ["path", "dest"]
+            .iter()
+            .filter_map(|name| arguments.get(*name)?.as_str());
+        let looked = |path: &&str| {
+            looks
+                .iter()
+                .any(|probe| matches!(probe, Probe::Stat { path: p, .. } | Probe::Read { path: p, .. } if p == path))
+        };
+        named.filter(looked).map(str::to_owned).collect()
     }
 
     /// What the whole task came to, whatever its items.

@@ -120,7 +120,7 @@ impl HostRun {
                 Some(Ok(report)) => Some(ItemOutcome::changed(change, report)),
                 // What ran and failed may have done anything: Ansible calls that changed.
                 Some(Err(failure)) => Some(ItemOutcome {
-                    changed: change.changed,
+                    changed: change.changed && !failure.not_begun,
                     ..ItemOutcome::failed(failure)
                 }),
                 None => Some(ItemOutcome::failed(Failure::new("no action"))),

@@ -115,6 +115,7 @@ pub(super) fn layers(
         magic: host_magic(inventory, host),
         play_magic: magic.clone(),
         facts_expected,
+        told: Default::default(),
     }
 }
 

@@ -199,6 +199,7 @@ pub(super) fn play_scope(run: &Run, play: &Arc<PlayRun>) -> Arc<TaskScope> {
         magic: HashMap::new(),
         play_magic: Arc::new(play_magic(run, &play.play, [&[], &[], &[]])),
         facts_expected: false,
+        told: Default::default(),
     };
     Arc::new(scope(
         &Arc::new(layers),

@@ -36,6 +36,7 @@ pub fn processors(parts: &Parts, facts: &mut Facts) {
     let mut logical = 0u64;
     let mut sockets = BTreeSet::new();
     let (mut cores, mut siblings) = (None, None);
+    let mut flags = "";
     for line in parts.text("/proc/cpuinfo").lines() {
         let Some((key, value)) = line.split_once(':') else {
             continue;
@@ -51,6 +52,7 @@ pub fn processors(parts: &Parts, facts: &mut Facts) {
                 sockets.insert(value);
             }
             "cpu cores" => cores = cores.or(value.parse::<u64>().ok()),
+            "flags" => flags = value,
             "siblings" => siblings = siblings.or(value.parse::<u64>().ok()),
             _ => {}
         }
@@ -68,6 +70,9 @@ pub fn processors(parts: &Parts, facts: &mut Facts) {
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
         .map(count_of);
     facts.insert("processor".into(), json!(list));
+    if !flags.is_empty() {
+        facts.insert("flags".into(), json!(flags.split_whitespace().collect::<Vec<_>>()));
+    }
     facts.insert("processor_count".into(), json!(count));
     facts.insert("processor_cores".into(), json!(cores));
     facts.insert("processor_threads_per_core".into(), json!(threads));
@@ -114,7 +119,7 @@ pub fn mounts(parts: &Parts, facts: &mut Facts) {
             _ => None,
         })
         .collect();
-    let mut list = Vec::new();
+    let mut list: Vec<Value> = Vec::new();
     for line in parts.text("/proc/mounts").lines() {
         let fields: Vec<String> = line.split(' ').map(unescaped).collect();
         let [device, mount, fstype, options, ..] = &fields[..] else {
@@ -144,7 +149,11 @@ pub fn mounts(parts: &Parts, facts: &mut Facts) {
                 entry.insert(key.to_owned(), json!(value));
             }
         }
-        list.push(entry);
+        // What is mounted over something hides it.
+        match list.iter_mut().find(|known| known.get("mount") == entry.get("mount")) {
+            Some(hidden) => *hidden = entry,
+            None => list.push(entry),
+        }
     }
     facts.insert("mounts".into(), Value::Array(list));
 }

@@ -69,6 +69,36 @@ pub fn all(parts: &Parts, facts: &mut Facts) {
     }
 }
 
+/// What /etc/resolv.conf says.
+pub fn dns(parts: &Parts, facts: &mut Facts) {
+    let mut dns = Map::new();
+    let mut servers = Vec::new();
+    for line in parts.text("/etc/resolv.conf").lines() {
+        let mut words = line.split_whitespace();
+        match words.next() {
+            Some("nameserver") => servers.extend(words.map(Value::from)),
+            Some("domain") => {
+                dns.extend(words.next().map(|name| ("domain".to_owned(), json!(name))));
+            }
+            Some(list @ ("search" | "sortlist")) => {
+                dns.insert(list.to_owned(), words.collect());
+            }
+            Some("options") => {
+                let options = words.map(|word| match word.split_once(':') {
+                    Some((name, value)) => (name.to_owned(), json!(value)),
+                    None => (word.to_owned(), json!(true)),
+                });
+                dns.insert("options".to_owned(), Value::Object(options.collect()));
+            }
+            _ => {}
+        }
+    }
+    if !servers.is_empty() {
+        dns.insert("nameservers".to_owned(), Value::Array(servers));
+    }
+    facts.insert("dns".into(), Value::Object(dns));
+}
+
 fn device(parts: &Parts, name: &str) -> Value {
     let file = |file: &str| format!("/sys/class/net/{name}/{file}");
     let mut device = Map::new();

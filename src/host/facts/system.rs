@@ -59,6 +59,11 @@ pub fn distribution(parts: &Parts, facts: &mut Facts) {
         true => version_file,
         false => get("VERSION_ID"),
     };
+    // Of `7.9.2009` Ansible tells two numbers.
+    let version = match version.match_indices('.').nth(1) {
+        Some((second, _)) if id == "centos" => &version[..second],
+        _ => version,
+    };
     let codename = match (family, get("VERSION_CODENAME")) {
         ("RedHat", _) if red_hat.contains("Stream") => "Stream".to_owned(),
         ("RedHat", _) => bracketed(red_hat)
@@ -76,6 +81,28 @@ pub fn distribution(parts: &Parts, facts: &mut Facts) {
         facts.insert("distribution_minor_version".into(), json!(minor));
     }
     facts.insert("os_family".into(), json!(family));
+    let id = if id == "debian" { name } else { get("NAME") };
+    facts.insert("lsb".into(), lsb(parts, id, get));
+}
+
+/// What `lsb_release` says, where it is, or /etc/lsb-release; else nothing. It says what these files say.
+fn lsb<'a>(parts: &Parts, id: &str, get: impl Fn(&str) -> &'a str) -> Value {
+    let own = assignments(parts.text("/etc/lsb-release"));
+    let from = |key: &str| own.get(key).map_or("", String::as_str);
+    let [id, description, release, codename] = match from("DISTRIB_ID") {
+        "" if !parts.exists("/usr/bin/lsb_release") => return json!({}),
+        "" => [id, get("PRETTY_NAME"), get("VERSION_ID"), get("VERSION_CODENAME")],
+        id => [
+            id,
+            from("DISTRIB_DESCRIPTION"),
+            from("DISTRIB_RELEASE"),
+            from("DISTRIB_CODENAME"),
+        ],
+    };
+    json!({
+        "id": id, "description": description, "release": release, "codename": codename,
+        "major_release": release.split('.').next(),
+    })
 }
 
 pub fn kernel(parts: &Parts, facts: &mut Facts) {
@@ -110,6 +137,29 @@ pub fn kernel(parts: &Parts, facts: &mut Facts) {
         None => (word.clone(), json!(true)),
     });
     facts.insert("cmdline".into(), Value::Object(cmdline.collect()));
+    // The same, with all values of what is given more than once.
+    let mut every = Map::new();
+    for word in &words {
+        let (key, value) = match word.split_once('=') {
+            Some((key, value)) => (key, json!(value)),
+            None => (word.as_str(), json!(true)),
+        };
+        match every.get_mut(key) {
+            Some(Value::Array(values)) => values.push(value),
+            Some(first) => *first = json!([first.take(), value]),
+            None => {
+                every.insert(key.to_owned(), value);
+            }
+        }
+    }
+    facts.insert("proc_cmdline".into(), Value::Object(every));
+    let mut averages = parts
+        .text("/proc/loadavg")
+        .split(' ')
+        .map_while(|word| word.parse::<f64>().ok());
+    if let (Some(one), Some(five), Some(fifteen)) = (averages.next(), averages.next(), averages.next()) {
+        facts.insert("loadavg".into(), json!({"1m": one, "5m": five, "15m": fifteen}));
+    }
     if let Some(uptime) = parts
         .text("/proc/uptime")
         .split('.')
@@ -152,6 +202,11 @@ pub fn user(parts: &Parts, facts: &mut Facts) {
         facts.insert("user_id".into(), json!(name));
         facts.insert("user_uid".into(), json!(uid));
         facts.insert("user_gid".into(), json!(gid));
+        // `sudo` and `su` change both.
+        for kind in ["real", "effective"] {
+            facts.insert(format!("{kind}_user_id"), json!(uid));
+            facts.insert(format!("{kind}_group_id"), json!(gid));
+        }
         let line = parts
             .text("/etc/passwd")
             .lines()
@@ -214,16 +269,33 @@ pub fn date_time(parts: &Parts, facts: &mut Facts) {
     let utc = utc.strftime("%Y-%m-%dT%H:%M:%S").to_string();
     let ymd: Vec<&str> = date.split('-').collect();
     let [year, month, day] = ymd[..] else { return };
+    // `TZ` wins over the file.
+    let elsewhere = facts.get("env").is_some_and(|env| env.get("TZ").is_some());
+    let rules = parts.0.get("/etc/localtime").filter(|_| !elsewhere);
+    let summer = rules.and_then(|rules| summer_name(rules, year.parse().ok()?));
     let basic = format!("{year}{month}{day}T{hour}{minute}{second}");
     let value = json!({
         "date": date, "day": day, "month": month, "year": year, "hour": hour, "minute": minute, "second": second,
         "time": format!("{hour}:{minute}:{second}"), "epoch": epoch, "epoch_int": epoch,
         "iso8601": format!("{utc}Z"), "iso8601_micro": format!("{utc}.{micros}Z"),
         "iso8601_basic": format!("{basic}{micros}"), "iso8601_basic_short": basic,
-        "tz": zone, "tz_dst": zone, "tz_offset": offset,
+        "tz": zone, "tz_dst": summer.as_deref().unwrap_or(zone), "tz_offset": offset,
         "weekday": weekday, "weekday_number": number, "weeknumber": week,
     });
     facts.insert("date_time".into(), value);
+}
+
+/// The zone's name in summer, as Python's `tzname[1]`: of January's and July's the one further ahead.
+fn summer_name(rules: &[u8], year: i16) -> Option<String> {
+    let zone = jiff::tz::TimeZone::tzif("local", rules).ok()?;
+    let at = |month| {
+        let date = jiff::civil::Date::new(year, month, 1).ok()?;
+        let moment = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp();
+        let info = zone.to_offset_info(moment);
+        Some((info.offset(), info.abbreviation().to_owned()))
+    };
+    let (january, july) = (at(1)?, at(7)?);
+    Some(if january.0 > july.0 { january.1 } else { july.1 })
 }
 
 /// Path → package manager, in the order they are looked for within a family.
@@ -303,48 +375,61 @@ pub fn virtualization(parts: &Parts, facts: &mut Facts) {
         .split(|&b| b == 0)
         .find_map(|pair| pair.strip_prefix(b"container="));
     let cgroup = parts.text("/proc/1/cgroup");
-    let guest = if parts.exists("/.dockerenv") || parts.exists("/.dockerinit") || cgroup.contains("/docker") {
-        Some("docker")
-    } else if parts.exists("/run/.containerenv") || container == Some(b"podman") {
-        Some("podman")
-    } else if container == Some(b"lxc") || cgroup.contains("/lxc/") {
-        Some("lxc")
-    } else if parts.exists("/proc/vz") && !parts.exists("/proc/bc") {
-        Some("openvz")
-    } else if container.is_some_and(|name| !name.is_empty()) {
-        Some("container")
-    } else if parts.exists("/proc/xen") || bios == "Xen" {
-        Some("xen")
-    } else if ["KVM", "KVM Server", "Bochs", "AHV"].contains(&product)
-        || ["QEMU", "Amazon EC2", "DigitalOcean", "Hetzner", "Google"].contains(&vendor)
-        || bios == "Amazon EC2"
-    {
-        Some("kvm")
-    } else if product.starts_with("VMware") || vendor.starts_with("VMware") {
-        Some("VMware")
-    } else if ["OpenStack Compute", "OpenStack Nova"].contains(&product) {
-        Some("openstack")
-    } else if bios == "innotek GmbH" || product == "VirtualBox" {
-        Some("virtualbox")
-    } else if vendor == "Microsoft Corporation" && product == "Virtual Machine" {
-        Some("VirtualPC")
-    } else if vendor.starts_with("Parallels") {
-        Some("parallels")
-    } else {
-        None
-    };
+    let container = container.map(String::from_utf8_lossy).unwrap_or_default();
+    let named = parts.text("/run/systemd/container");
+    // In the order in which one names the type; all of them are told.
+    let kinds = [
+        (
+            "docker",
+            parts.exists("/.dockerenv") || parts.exists("/.dockerinit") || cgroup.contains("/docker"),
+        ),
+        ("podman", parts.exists("/run/.containerenv") || container == "podman"),
+        ("lxc", container == "lxc" || cgroup.contains("/lxc/")),
+        ("openvz", parts.exists("/proc/vz") && !parts.exists("/proc/bc")),
+        ("container", !container.is_empty()),
+        (named, !named.is_empty()),
+        ("xen", parts.exists("/proc/xen") || bios == "Xen"),
+        (
+            "kvm",
+            ["KVM", "KVM Server", "Bochs", "AHV"].contains(&product)
+                || ["QEMU", "Amazon EC2", "DigitalOcean", "Hetzner", "Google"].contains(&vendor)
+                || bios == "Amazon EC2",
+        ),
+        ("VMware", product.starts_with("VMware") || vendor.starts_with("VMware")),
+        ("openstack", ["OpenStack Compute", "OpenStack Nova"].contains(&product)),
+        ("virtualbox", bios == "innotek GmbH" || product == "VirtualBox"),
+        (
+            "VirtualPC",
+            vendor == "Microsoft Corporation" && product == "Virtual Machine",
+        ),
+        ("parallels", vendor.starts_with("Parallels")),
+    ];
+    let mut guest: Vec<&str> = kinds.iter().filter(|(_, is)| *is).map(|(kind, _)| *kind).collect();
+    let kind = guest.first().copied();
+    let contained = ["docker", "podman", "lxc", "openvz", named];
+    if guest.iter().any(|kind| contained.contains(kind)) {
+        guest.push("container");
+    }
+    guest.sort_unstable();
+    guest.dedup();
     let module = |name: &str| {
         parts
             .text("/proc/modules")
             .lines()
             .any(|line| line.split(' ').next() == Some(name))
     };
-    let (kind, role) = match guest {
-        Some(kind) => (kind, "guest"),
-        None if module("kvm") || parts.exists("/dev/kvm") => ("kvm", "host"),
-        None if module("vboxdrv") => ("virtualbox", "host"),
-        None => ("NA", "NA"),
+    let hosts = [
+        ("kvm", module("kvm") || parts.exists("/dev/kvm")),
+        ("virtualbox", module("vboxdrv")),
+    ];
+    let host: Vec<&str> = hosts.iter().filter(|(_, is)| *is).map(|(kind, _)| *kind).collect();
+    let (kind, role) = match (kind, host.first()) {
+        (Some(kind), _) => (kind, "guest"),
+        (None, Some(kind)) => (*kind, "host"),
+        (None, None) => ("NA", "NA"),
     };
+    facts.insert("virtualization_tech_guest".into(), json!(guest));
+    facts.insert("virtualization_tech_host".into(), json!(host));
     facts.insert("virtualization_type".into(), json!(kind));
     facts.insert("virtualization_role".into(), json!(role));
 }
@@ -354,9 +439,18 @@ pub fn firmware(parts: &Parts, facts: &mut Facts) {
         ("bios_date", "bios_date"),
         ("bios_vendor", "bios_vendor"),
         ("bios_version", "bios_version"),
+        ("board_asset_tag", "board_asset_tag"),
         ("board_name", "board_name"),
+        ("board_serial", "board_serial"),
         ("board_vendor", "board_vendor"),
+        ("board_version", "board_version"),
+        ("chassis_asset_tag", "chassis_asset_tag"),
+        ("chassis_serial", "chassis_serial"),
+        ("chassis_vendor", "chassis_vendor"),
+        ("chassis_version", "chassis_version"),
         ("product_name", "product_name"),
+        ("product_serial", "product_serial"),
+        ("product_uuid", "product_uuid"),
         ("product_version", "product_version"),
         ("system_vendor", "sys_vendor"),
     ] {
@@ -365,39 +459,21 @@ pub fn firmware(parts: &Parts, facts: &mut Facts) {
     }
 }
 
-/// Facts an administrator put into `/etc/ansible/facts.d`, JSON or INI. Programs there are not run, and the fact says so.
-pub fn local(parts: &Parts, facts: &mut Facts) {
-    const DIR: &str = "/etc/ansible/facts.d/";
-    let mut local = Map::new();
-    for file in parts.names_below(DIR) {
-        let Some(name) = file.strip_suffix(".fact") else {
-            continue;
-        };
-        let path = format!("{DIR}{file}");
-        let value = if parts.has(&path) {
-            let text = parts.text(&path);
-            serde_json::from_str(text).unwrap_or_else(|_| ini(text))
-        } else {
-            json!("not read: a fact that is a program is not run")
-        };
-        local.insert(name.to_owned(), value);
-    }
-    facts.insert("local".into(), Value::Object(local));
-}
-
-/// Sections of `key = value` or `key: value`; keys in lower case, as Python's configparser has them.
-fn ini(text: &str) -> Value {
-    let mut sections = Map::new();
-    let mut name = String::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
-        if let Some(section) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            name = section.to_owned();
-            sections.insert(name.clone(), json!({}));
-        } else if let Some((key, value)) = line.split_once(['=', ':'])
-            && let Some(section) = sections.get_mut(&name).and_then(Value::as_object_mut)
-        {
-            section.insert(key.trim().to_lowercase(), json!(value.trim()));
+/// What guards the host, and what it shows of itself to others.
+pub fn security(parts: &Parts, facts: &mut Facts) {
+    let apparmor = match parts.exists("/sys/kernel/security/apparmor") {
+        true => "enabled",
+        false => "disabled",
+    };
+    facts.insert("apparmor".into(), json!({ "status": apparmor }));
+    facts.insert("fips".into(), json!(parts.text("/proc/sys/crypto/fips_enabled") == "1"));
+    for kind in ["dsa", "rsa", "ecdsa", "ed25519"] {
+        let mut words = parts
+            .text(&format!("/etc/ssh/ssh_host_{kind}_key.pub"))
+            .split_whitespace();
+        if let (Some(format), Some(key)) = (words.next(), words.next()) {
+            facts.insert(format!("ssh_host_key_{kind}_public"), json!(key));
+            facts.insert(format!("ssh_host_key_{kind}_public_keytype"), json!(format));
         }
     }
-    Value::Object(sections)
 }

@@ -28,7 +28,7 @@ const DISTRIBUTION: [&str; 5] = [
 /// os-release as these distributions ship it, and the version file that says more.
 #[test]
 fn distributions() {
-    let cases: [(&str, [&str; 5]); 8] = [
+    let cases: [(&str, [&str; 5]); 9] = [
         (
             "==> /etc/os-release <==\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n\
              VERSION=\"12 (bookworm)\"\nVERSION_CODENAME=bookworm\nID=debian\n==> /etc/debian_version <==\n12.11\n",
@@ -54,6 +54,11 @@ fn distributions() {
             "==> /etc/os-release <==\nNAME=\"CentOS Stream\"\nVERSION=\"9\"\nID=\"centos\"\nVERSION_ID=\"9\"\n\
              ==> /etc/redhat-release <==\nCentOS Stream release 9\n",
             ["CentOS", "9", "Stream", "9", "RedHat"],
+        ),
+        (
+            "==> /etc/os-release <==\nNAME=\"CentOS Linux\"\nVERSION=\"7 (Core)\"\nID=\"centos\"\nVERSION_ID=\"7\"\n\
+             ==> /etc/redhat-release <==\nCentOS Linux release 7.9.2009 (Core)\n",
+            ["CentOS", "7.9", "Core", "7", "RedHat"],
         ),
         (
             "==> /etc/os-release <==\nNAME=\"Red Hat Enterprise Linux\"\nVERSION=\"8.10 (Ootpa)\"\nID=\"rhel\"\nVERSION_ID=\"8.10\"\n\
@@ -143,7 +148,7 @@ fn hardware() {
          ==> /proc/meminfo <==\nMemTotal:       24683740 kB\nMemFree:        15798952 kB\nBuffers:          102400 kB\n\
          Cached:          7000000 kB\nSwapCached:            0 kB\nSwapTotal:        204800 kB\nSwapFree:         102400 kB\n\
          ==> /proc/mounts <==\n/dev/vda / ext4 rw,relatime 0 0\nproc /proc proc rw 0 0\n/dev/vdb /mnt/with\\040blank xfs rw 0 0\n\
-         nas:/data /data nfs4 rw,hard 0 0\n/dev/vda /bound ext4 rw 0 0\n\
+         nas:/data /data nfs4 rw,hard 0 0\n/dev/vdc /bound ext4 rw 0 0\n/dev/vda /bound ext4 rw 0 0\n\
          ==> /proc/77/mountinfo <==\n23 1 254:0 / / rw - ext4 /dev/vda rw\n40 23 254:0 /srv /bound rw - ext4 /dev/vda rw\n\
          ==> statfs <==\n4096 4096 1000 600 500 100 40 /\n\
          ==> exists <==\n/sys/block/vda\n/sys/block/loop0\n/sys/block/vda/holders/dm-0\n\
@@ -221,6 +226,11 @@ fn system() {
          ==> /etc/os-release <==\nID=debian\nVERSION_CODENAME=trixie\n\
          ==> /sys/class/dmi/id/sys_vendor <==\nQEMU\n\
          ==> date <==\n1795353254.964828123|CET|+0100|2026-11-22|14|14|14|Sunday|0|7|46|47|326\n\
+         ==> /etc/resolv.conf <==\n# by hand\nnameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org example.net\n\
+         options timeout:2 rotate\n==> /proc/loadavg <==\n0.50 1.25 2.00 1/200 4711\n==> /sys/class/dmi/id/product_uuid <==\n4c4c4544\n\
+         ==> /etc/ssh/ssh_host_ed25519_key.pub <==\nssh-ed25519 AAAAC3Nz root@mq-1\n\
+         ==> /etc/lsb-release <==\nDISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=24.04\nDISTRIB_CODENAME=noble\n\
+         DISTRIB_DESCRIPTION=\"Ubuntu 24.04.1 LTS\"\n\
          ==> /etc/ansible/facts.d/a.fact <==\n[general]\nRole = mq\n==> /etc/ansible/facts.d/b.fact <==\n{\"n\": [1]}\n",
     ));
     let keys = [
@@ -257,5 +267,105 @@ fn system() {
     );
     assert_eq!(facts["local"]["a"], json!({"general": {"role": "mq"}}));
     assert_eq!(facts["local"]["b"], json!({"n": [1]}));
-    assert!(facts["local"]["run"].as_str().unwrap().contains("not run"));
+    assert_eq!(
+        facts["dns"],
+        json!({"nameservers": ["192.0.2.53", "2001:db8::53"], "search": ["example.org", "example.net"],
+               "options": {"timeout": "2", "rotate": true}})
+    );
+    assert_eq!(facts["loadavg"], json!({"1m": 0.5, "5m": 1.25, "15m": 2.0}));
+    assert_eq!(facts["ssh_host_key_ed25519_public"], "AAAAC3Nz");
+    assert_eq!(
+        (&facts["product_uuid"], &facts["product_serial"]),
+        (&json!("4c4c4544"), &json!("NA"))
+    );
+    assert_eq!(
+        facts["lsb"],
+        json!({"id": "Ubuntu", "release": "24.04", "codename": "noble", "description": "Ubuntu 24.04.1 LTS", "major_release": "24"})
+    );
+}
+
+#[test]
+fn virtualization_within_virtualization() {
+    let keys = [
+        "virtualization_type",
+        "virtualization_role",
+        "virtualization_tech_guest",
+        "virtualization_tech_host",
+    ];
+    let told = |text: &str| {
+        let facts = parse(&recorded(text));
+        json!(keys.map(|key| facts[key].clone()))
+    };
+    // systemd-nspawn on a machine of QEMU, as root and as another user, who may not read the environment of process 1.
+    let dmi = "==> /sys/class/dmi/id/sys_vendor <==\nQEMU\n==> /run/systemd/container <==\nsystemd-nspawn\n";
+    assert_eq!(
+        told(&format!("{dmi}==> /proc/1/environ <==\ncontainer=systemd-nspawn\0")),
+        json!(["container", "guest", ["container", "kvm", "systemd-nspawn"], []])
+    );
+    assert_eq!(
+        told(dmi),
+        json!(["systemd-nspawn", "guest", ["container", "kvm", "systemd-nspawn"], []])
+    );
+    assert_eq!(
+        told("==> exists <==\n/.dockerenv\n/dev/kvm\n"),
+        json!(["docker", "guest", ["container", "docker"], ["kvm"]])
+    );
+    assert_eq!(told("==> exists <==\n/dev/kvm\n"), json!(["kvm", "host", [], ["kvm"]]));
+}
+
+/// What configparser of Python 3.11 makes of the same files.
+#[test]
+fn local_facts() {
+    let facts = parse(&recorded(
+        "==> /etc/ansible/facts.d/ini.fact <==\n[DEFAULT]\nd=5\n[a]\n; no\nX = 1\nm: l1\n  l2\n\n  l3\n\n[B c]\nd = own\nempty=\n\
+         ==> /etc/ansible/facts.d/number.fact <==\n5\n==> /etc/ansible/facts.d/junk.fact <==\njunk\n\
+         ==> /etc/ansible/facts.d/twice.fact <==\n[a]\nk=1\nK=2\n==> /etc/ansible/facts.d/nothing.fact <==\n\
+         ==> /etc/ansible/facts.d/program.fact <==\n{\"p\": 1}\n\
+         ==> /etc/ansible/facts.d/fails.fact <==\n{\"p\": 1}\n==> /etc/ansible/facts.d/fails.fact status <==\n3\n",
+    ));
+    let content = |name: &str| {
+        json!(format!(
+            "error loading facts as JSON or ini - please check content: /etc/ansible/facts.d/{name}.fact"
+        ))
+    };
+    assert_eq!(
+        facts["local"],
+        json!({
+            "ini": {"a": {"x": "1", "m": "l1\nl2\n\nl3", "d": "5"}, "B c": {"d": "own", "empty": ""}},
+            "number": 5, "junk": content("junk"), "twice": content("twice"), "nothing": {}, "program": {"p": 1},
+            "fails": "Failure executing fact script (/etc/ansible/facts.d/fails.fact), rc: 3",
+        })
+    );
+}
+
+/// A zone's file is read as it is; this one has only the rule at its end, as version 4 allows.
+#[test]
+fn the_name_of_the_zone_in_summer() {
+    let header = |version: u8, types: u8, chars: u8| {
+        let mut bytes = b"TZif".to_vec();
+        bytes.push(version);
+        bytes.extend([0; 15]);
+        for count in [0, 0, 0, 0, types, chars] {
+            bytes.extend([0, 0, 0, count]);
+        }
+        bytes
+    };
+    let local_type = [0, 0, 0x0e, 0x10, 0, 0];
+    let mut file = [&header(b'2', 1, 4)[..], &local_type, b"CET\0"].concat();
+    file = [
+        &file[..],
+        &header(b'2', 1, 4),
+        &local_type,
+        b"CET\0",
+        b"\nCET-1CEST,M3.5.0,M10.5.0/3\n",
+    ]
+    .concat();
+    let date = "==> date <==\n1795353254.964828123|CET|+0100|2026-11-22|14|14|14|Sunday|0|7|46|47|326\n";
+    let mut parts = recorded(date);
+    parts.0.insert("/etc/localtime".to_owned(), file);
+    let time = |parts: &Parts| keep(&parse(parts)["date_time"], &["tz", "tz_dst"]);
+    assert_eq!(time(&parts), json!({"tz": "CET", "tz_dst": "CEST"}));
+    // `TZ` says another zone.
+    parts.0.insert("/proc/77/environ".to_owned(), b"TZ=UTC\0".to_vec());
+    assert_eq!(time(&parts), json!({"tz": "CET", "tz_dst": "CET"}));
 }

@@ -171,9 +171,18 @@ fn to_yaml(ctx: &Ctx, v: &Value, mut args: Args, nice: bool) -> Res<Value> {
         }
     };
     let given = args.take_kw("indent").or(if nice { first } else { None });
+    // As libyaml reads them: what makes no sense is its own choice.
+    let indent = match number(given, if nice { 4 } else { 2 })? {
+        fits @ 2..=9 => fits,
+        _ => 2,
+    };
+    let width = match number(args.take_kw("width"), 80)? {
+        narrow if narrow <= 2 * indent => 80,
+        wide => wide,
+    };
     let mut style = yaml::Style {
-        indent: number(given, if nice { 4 } else { 2 })?,
-        width: number(args.take_kw("width"), 80)?,
+        indent,
+        width,
         sort_keys: args.take_kw("sort_keys").map_or(Ok(true), |s| s.truthy())?,
         unicode: args.take_kw("allow_unicode").map_or(Ok(true), |s| s.truthy())?,
         flow: if nice { Some(false) } else { None },

@@ -227,6 +227,11 @@ struct Analysis {
 
 const BREAKS: [char; 4] = ['\n', '\u{85}', '\u{2028}', '\u{2029}'];
 
+/// Beyond ASCII, as libyaml sees it: not the next line (U+0085), not what is beyond the basic plane.
+fn printable(c: char) -> bool {
+    ('\u{a0}'..='\u{d7ff}').contains(&c) || (('\u{e000}'..='\u{fffd}').contains(&c) && c != '\u{feff}')
+}
+
 fn is_break(c: char) -> bool {
     BREAKS.contains(&c)
 }
@@ -274,11 +279,7 @@ fn analyze(s: &str, unicode: bool) -> Analysis {
         }
         line_breaks |= is_break(c);
         if c != '\n' && !(' '..='~').contains(&c) {
-            let printable = c == '\u{85}'
-                || ('\u{a0}'..='\u{d7ff}').contains(&c)
-                || ('\u{e000}'..='\u{fffd}').contains(&c)
-                || ('\u{10000}'..'\u{10ffff}').contains(&c);
-            special |= !printable || c == '\u{feff}' || !unicode;
+            special |= !printable(c) || !unicode;
         }
         if c == ' ' {
             break_space |= previous_break;
@@ -523,42 +524,27 @@ impl Emitter<'_> {
 
     fn double_quoted(&mut self, text: &str, split: bool) {
         self.indicator("\"", true, false, false);
-        let chars: Vec<char> = text.chars().collect();
-        let mut start = 0;
-        for end in 0..=chars.len() {
-            let c = chars.get(end).copied();
-            let plain = |c: char| {
-                let unicode = ('\u{a0}'..='\u{d7ff}').contains(&c) || ('\u{e000}'..='\u{fffd}').contains(&c);
-                !"\"\\\u{85}\u{2028}\u{2029}\u{feff}".contains(c)
-                    && ((' '..='~').contains(&c) || (self.style.unicode && unicode))
-            };
-            if c.is_none_or(|c| !plain(c)) {
-                if start < end {
-                    let word: String = chars[start..end].iter().collect();
-                    self.push(&word);
-                    start = end;
+        let mut after_space = false;
+        let mut chars = text.chars().peekable();
+        let mut first = true;
+        while let Some(c) = chars.next() {
+            let plain = !"\"\\\u{2028}\u{2029}".contains(c)
+                && ((' '..='~').contains(&c) || (self.style.unicode && printable(c)));
+            let fold = c == ' ' && split && !after_space && !first && self.column > self.style.width;
+            match chars.peek() {
+                _ if !plain => self.push(&escaped(c)),
+                Some(next) if fold => {
+                    self.write_indent();
+                    self.whitespace = false;
+                    self.indention = false;
+                    if *next == ' ' {
+                        self.push("\\");
+                    }
                 }
-                if let Some(c) = c {
-                    self.push(&escaped(c));
-                    start = end + 1;
-                }
+                _ => self.push(c.encode_utf8(&mut [0; 4])),
             }
-            if 0 < end
-                && end + 1 < chars.len()
-                && (c == Some(' ') || start >= end)
-                && self.column + end.saturating_sub(start) > self.style.width
-                && split
-            {
-                let word: String = chars[start.min(end)..end].iter().collect();
-                self.push(&format!("{word}\\"));
-                start = start.max(end);
-                self.write_indent();
-                self.whitespace = false;
-                self.indention = false;
-                if chars.get(start) == Some(&' ') {
-                    self.push("\\");
-                }
-            }
+            after_space = c == ' ';
+            first = false;
         }
         self.indicator("\"", false, false, false);
     }

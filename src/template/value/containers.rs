@@ -1,7 +1,7 @@
 //! Lists and dicts that come to be as they are looked at, and their keys.
 
 use super::*;
-use crate::template::fault::Fault;
+use crate::template::fault::{At, Fault};
 use crate::template::{ErrorKind, Found};
 
 /// Something to evaluate when it is reached.
@@ -189,6 +189,17 @@ impl List {
 
     pub fn of(items: Vec<Value>) -> Self {
         List::new(Seq::Items(items))
+    }
+
+    /// Sets the place of items that failed and have none.
+    pub fn locate(&self, at: impl Fn() -> At) {
+        if let Seq::Items(items) = &mut *self.0.borrow_mut() {
+            for item in items {
+                if let Value::Marker(fault) = item {
+                    *fault = fault.clone().located(&at);
+                }
+            }
+        }
     }
 
     pub fn len(&self) -> usize {
