@@ -1,8 +1,9 @@
 //! The variables of a host as they are before any play: for `template` and `vars`.
 
 use super::Session;
+use crate::engine::blackboard::{Blackboard, HostVars};
 use crate::engine::run::host_magic;
-use crate::engine::vars::{Blackboard, HostLayers, HostVars, Layer, Produced, TaskScope};
+use crate::engine::vars::{HostLayers, Layer, Produced, TaskScope};
 use crate::engine::walk::Pos;
 use crate::inventory::{Adjacent, Inventory};
 use crate::template::{Scope, Settings, Templar};

@@ -7,7 +7,8 @@
 use crate::engine::evaluate::{Evaluation, Trouble, item_scope};
 use crate::engine::event::Mode;
 use crate::engine::host_run::{HostRun, World, scope};
-use crate::engine::vars::{Holds, Produced, TaskScope};
+use crate::engine::trace::Holds;
+use crate::engine::vars::{Produced, TaskScope};
 use crate::engine::walk::Pos;
 use crate::host::{Observation, Probe, Scope};
 use crate::language::Task;

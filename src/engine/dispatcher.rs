@@ -4,12 +4,12 @@ mod turns;
 
 pub use turns::Last;
 
+use crate::engine::blackboard::Blackboard;
 use crate::engine::event::{Event, Stats, TaskInfo, Timing};
 use crate::engine::host_run::{Acts, Condition, HostRun, Next, Once, Out, Standing, State, World};
 use crate::engine::rolling::Around;
 use crate::engine::schedule;
 use crate::engine::share::{Shares, Whose};
-use crate::engine::vars::Blackboard;
 use crate::engine::walk::Pos;
 use crate::transport::{CallError, CallErrorKind, Connector, Peer, Request, Response, Step, Target};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

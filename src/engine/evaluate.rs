@@ -4,7 +4,8 @@
 
 use crate::diagnostic::{Code, Diagnostic, SourceMap, Span};
 use crate::engine::shared::{PlayRun, Shared};
-use crate::engine::vars::{Holds, Source, TaskScope};
+use crate::engine::trace::{Holds, Source};
+use crate::engine::vars::TaskScope;
 use crate::language::{Files, LoopKind, Node, Task, Yaml};
 use crate::modules::{self, Action, ArgError, Args, Kind, ModuleSpec, Prepare};
 use crate::template::{ErrorKind, FileOptions, Outside, Scope, TemplateError};
@@ -602,7 +603,7 @@ impl Prepare for Context<'_> {
 
     fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {
         let source = self.evaluation.template_source(self.task, src)?;
-        self.evaluation.scope.trace.read(source.clone());
+        self.evaluation.scope.trace.has_read(source.clone());
         let Source { path, text, .. } = source;
         let shared = self.evaluation.shared();
         let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();

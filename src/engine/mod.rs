@@ -11,7 +11,9 @@
 //! | `evaluate`, `control`, `select` | yes | conditions, loops, arguments; tasks done on the controller; tags |
 //! | `ahead` | yes | what following tasks will look at |
 //! | `overlay` | yes | the dry run's memory |
-//! | `vars` | yes | layers of variables, `hostvars` |
+//! | `vars` | yes | layers of variables |
+//! | `blackboard` | yes | what hosts see of each other: `hostvars` |
+//! | `trace` | yes | what evaluations come upon: secrets, other hosts, the controller |
 //! | `share` | yes | what hosts have in common is done by one of them |
 //! | `ledger` | yes | handlers still to run, written down on the host |
 //! | `result` | yes | what a task came to |
@@ -19,6 +21,7 @@
 //! | `event` | yes | the stream of events |
 
 mod ahead;
+pub mod blackboard;
 mod control;
 pub mod dispatcher;
 mod evaluate;
@@ -34,6 +37,7 @@ pub mod schedule;
 pub mod select;
 mod share;
 pub mod shared;
+pub mod trace;
 pub mod unhosted;
 pub mod vars;
 pub mod walk;

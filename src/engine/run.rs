@@ -10,6 +10,7 @@ pub use self::outline::{Outline, Preview, outline, preview};
 use self::plan::{Planned, plan, play_magic};
 
 use crate::diagnostic::{Code, Diagnostic};
+use crate::engine::blackboard::Blackboard;
 use crate::engine::dispatcher::{Dispatcher, Last, Limits};
 use crate::engine::evaluate::{Evaluation, Trouble};
 use crate::engine::event::{Event, Mode, PlayInfo, Stats, Timing};
@@ -18,7 +19,7 @@ use crate::engine::overlay::Overlay;
 use crate::engine::rolling::{Around, Rolling};
 use crate::engine::schedule;
 use crate::engine::shared::{PlayRun, Shared, Strategy};
-use crate::engine::vars::{Blackboard, HostLayers, Layer, Produced, TaskScope};
+use crate::engine::vars::{HostLayers, Layer, Produced, TaskScope};
 use crate::engine::walk::Pos;
 use crate::inventory::{Adjacent, ConnectionVars, Inventory, Limit, Order, Pattern};
 use crate::language::{Item, Node, Play, Program};

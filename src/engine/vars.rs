@@ -1,15 +1,14 @@
-//! PURE. The variables of a host while it runs: layers in Ansible's order of precedence, what tasks have
-//! produced, and what other hosts may see of it.
+//! PURE. The variables of a host while it runs: layers in Ansible's order of precedence, and what tasks have produced.
 
 #![deny(clippy::disallowed_methods)]
 
-use crate::engine::walk::Pos;
+use crate::engine::blackboard::HostVars;
+use crate::engine::trace::{Told, Trace};
 use crate::language::{Common, Node, Role};
 use crate::template::{Found, Outside, Scope};
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// A layer of variables written by the user, shared between hosts.
 pub type Layer = Arc<Vec<(String, Arc<Node>)>>;
@@ -106,35 +105,6 @@ pub struct HostLayers {
     pub told: Told,
 }
 
-/// What commands of the controller told of how to become somebody (`pass`, a vault's client): each is asked once a play
-/// and host, not before each task.
-#[derive(Clone, Debug, Default)]
-pub struct Told(Arc<Mutex<Vec<Answer>>>);
-
-/// The value of a variable as it is written.
-type Answer = (Arc<Node>, Option<Value>);
-
-impl Told {
-    /// The value of `node`. What is evaluated without a command is evaluated each time: it may hang on results.
-    pub fn once<E>(
-        &self,
-        node: &Arc<Node>,
-        trace: &Trace,
-        evaluate: impl FnOnce() -> Result<Option<Value>, E>,
-    ) -> Result<Option<Value>, E> {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, value)) = told.iter().find(|(known, _)| Arc::ptr_eq(known, node)) {
-            return Ok(value.clone());
-        }
-        trace.ran.store(false, Ordering::Relaxed);
-        let value = evaluate()?;
-        if trace.ran.load(Ordering::Relaxed) {
-            told.push((node.clone(), value.clone()));
-        }
-        Ok(value)
-    }
-}
-
 /// Variables as one task sees them.
 #[derive(Clone, Debug)]
 pub struct TaskScope {
@@ -149,95 +119,6 @@ pub struct TaskScope {
     pub local: Arc<HashMap<String, Arc<Value>>>,
     pub hostvars: Option<HostVars>,
     pub trace: Arc<Trace>,
-}
-
-/// What evaluations for a task on a host come upon; shared by all its scopes.
-#[derive(Debug, Default)]
-pub struct Trace {
-    /// It is not the task's turn yet.
-    ahead: bool,
-    /// What is evaluated is not the task's: it has no turn.
-    at_any_time: AtomicBool,
-    secret: AtomicBool,
-    looked_outside: AtomicBool,
-    /// A command of the controller, for what has no turn.
-    ran: AtomicBool,
-    source: Mutex<Option<Source>>,
-    wait: Mutex<Wait>,
-}
-
-/// A template's file as a task found it.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// As the task names it.
-    pub src: String,
-    pub path: String,
-    pub text: Arc<str>,
-}
-
-/// What was made of evaluations before the task's turn holds in its turn...
-#[derive(Clone, Debug)]
-pub enum Holds {
-    Always,
-    /// ...if this is still what is found.
-    While(Source),
-    /// ...never: the controller was asked, or it must be seen that a secret was read.
-    Never,
-}
-
-/// Hosts whose progress evaluations turned out to depend on.
-#[derive(Debug, Default)]
-pub struct Wait {
-    pub hosts: Vec<String>,
-    /// All hosts of the batch.
-    pub everybody: bool,
-}
-
-impl Trace {
-    /// A secret was read: what is made of it must not be shown.
-    pub fn is_secret(&self) -> bool {
-        self.secret.load(Ordering::Relaxed)
-    }
-
-    /// The task's own template was read.
-    pub fn read(&self, source: Source) {
-        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
-    }
-
-    /// How long what was evaluated holds.
-    pub fn holds(&self) -> Holds {
-        if self.is_secret() || self.looked_outside.load(Ordering::Relaxed) {
-            return Holds::Never;
-        }
-        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
-        source.clone().map_or(Holds::Always, Holds::While)
-    }
-
-    /// Evaluates something whose outcome tells nothing of the secrets it reads (a condition).
-    pub fn telling_nothing<T>(&self, evaluate: impl FnOnce() -> T) -> T {
-        let before = self.is_secret();
-        let value = evaluate();
-        self.secret.store(before, Ordering::Relaxed);
-        value
-    }
-
-    /// Evaluates something that is no part of what the task does, and so has no turn (whom to become, its name).
-    pub fn at_any_time<T>(&self, evaluate: impl FnOnce() -> T) -> T {
-        let before = self.at_any_time.swap(true, Ordering::Relaxed);
-        let value = evaluate();
-        self.at_any_time.store(before, Ordering::Relaxed);
-        value
-    }
-
-    /// Takes the hosts that are to be waited for, if any.
-    pub fn take_wait(&self) -> Option<Wait> {
-        let wait = std::mem::take(&mut *self.wait());
-        (wait.everybody || !wait.hosts.is_empty()).then_some(wait)
-    }
-
-    fn wait(&self) -> MutexGuard<'_, Wait> {
-        self.wait.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Passwords among the connection variables.
@@ -257,10 +138,7 @@ const ADDRESS: &str = "ansible_host";
 impl TaskScope {
     /// The same before its turn.
     pub fn ahead(mut self) -> TaskScope {
-        self.trace = Arc::new(Trace {
-            ahead: true,
-            ..Trace::default()
-        });
+        self.trace = Arc::new(Trace::ahead());
         if let Some(hostvars) = &mut self.hostvars {
             hostvars.trace = self.trace.clone();
         }
@@ -272,9 +150,9 @@ impl TaskScope {
     }
 
     /// The variable as it was given: what a task knows beside that is added by `lookup`.
-    fn find(&self, name: &str) -> Found {
+    pub(super) fn find(&self, name: &str) -> Found {
         if self.produced.secret.contains(name) || SECRET_NAMES.contains(&name) {
-            self.trace.secret.store(true, Ordering::Relaxed);
+            self.trace.has_read_a_secret();
         }
         if let Some(value) = self.local.get(name) {
             return Found::Data(value.clone());
@@ -286,7 +164,7 @@ impl TaskScope {
                 Ok(names) => Found::Data(Arc::new(Value::Array(names))),
                 Err(behind) => {
                     let text = format!("host `{}` has not come to this task yet", behind.join("`, `"));
-                    self.trace.wait().hosts.extend(behind);
+                    self.trace.wait_for(behind);
                     Found::Unknown(text)
                 }
             };
@@ -381,26 +259,11 @@ fn find(layer: &[(String, Arc<Node>)], name: &str) -> Option<Arc<Node>> {
 
 impl Scope for TaskScope {
     fn outside(&self, what: Outside) -> Result<(), String> {
-        let trace = &self.trace;
-        if trace.at_any_time.load(Ordering::Relaxed) {
-            trace.ran.fetch_or(what == Outside::Act, Ordering::Relaxed);
-            return Ok(());
-        }
-        if what == Outside::Look {
-            trace.looked_outside.store(true, Ordering::Relaxed);
-            return Ok(());
-        }
-        if trace.ahead {
-            return Err("it is asked for when the task's turn comes".to_owned());
-        }
-        match &self.hostvars {
-            // What tasks before this one do on other hosts may be what it asks about.
-            Some(HostVars { board, pos, free, .. }) if !*free && board.is_behind(pos) => {
-                trace.wait().everybody = true;
-                Err("other hosts have not come to this task yet".to_owned())
-            }
-            _ => Ok(()),
-        }
+        let behind = || {
+            let hostvars = self.hostvars.as_ref().filter(|h| !h.free);
+            hostvars.is_some_and(|h| h.board.is_behind(&h.pos))
+        };
+        self.trace.outside(what, behind)
     }
 
     fn lookup(&self, name: &str) -> Found {
@@ -483,233 +346,4 @@ fn role_default(role: &Role, name: &str) -> Option<Arc<Node>> {
 /// The roles that depend on this one, the nearest first.
 fn users(role: &Role) -> impl Iterator<Item = &Role> {
     std::iter::successors(role.user.as_deref(), |r| r.user.as_deref())
-}
-
-/// What hosts see of each other: the variables of each, and what its tasks produced with the position at which
-/// they did, so that a host that ran ahead shows a slower one only what linear order would show.
-#[derive(Debug, Default)]
-pub struct Blackboard {
-    hosts: RwLock<BTreeMap<String, Entry>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    layers: Arc<HostLayers>,
-    /// The position up to which everything is done; `None`: done with the play, or not in it.
-    reached: Option<Pos>,
-    /// The position at which it failed or was lost in this play.
-    lost: Option<Pos>,
-    facts: Vec<(Pos, Arc<Value>)>,
-    secret: Arc<HashSet<String>>,
-    values: HashMap<String, Vec<(Pos, Stored)>>,
-}
-
-impl Blackboard {
-    fn write<T>(&self, host: &str, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        hosts.get_mut(host).map(change)
-    }
-
-    /// Makes a host known; what it produced in earlier plays stays (at the very beginning of this one).
-    pub fn enter(&self, layers: Arc<HostLayers>, reached: Option<Pos>) {
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        let old = hosts.remove(&layers.name);
-        let start = Pos::default();
-        let (facts, secret, values) = old.map_or_else(Default::default, |e| {
-            (
-                e.facts
-                    .last()
-                    .map(|(_, f)| (start.clone(), f.clone()))
-                    .into_iter()
-                    .collect(),
-                e.secret,
-                e.values
-                    .into_iter()
-                    .filter_map(|(k, v)| v.last().map(|(_, x)| (k, vec![(start.clone(), x.clone())])))
-                    .collect(),
-            )
-        });
-        // Others see what the inventory says of a host, not what the play or its roles add.
-        let layers = Arc::new(HostLayers {
-            defaults: Vec::new(),
-            high: Vec::new(),
-            ..(*layers).clone()
-        });
-        hosts.insert(
-            layers.name.clone(),
-            Entry {
-                layers,
-                reached,
-                lost: None,
-                facts,
-                secret,
-                values,
-            },
-        );
-    }
-
-    pub fn reach(&self, host: &str, pos: Option<Pos>) {
-        self.write(host, |e| e.reached = pos);
-    }
-
-    pub fn lose(&self, host: &str, at: &Pos) {
-        self.write(host, |e| e.lost.get_or_insert_with(|| at.clone()).clone());
-    }
-
-    /// Those of `names` that have not failed before `pos`; the others' names where that cannot be told yet.
-    fn survivors(&self, names: &[Value], pos: &Pos, free: bool) -> Result<Vec<Value>, Vec<String>> {
-        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = |name: &Value| name.as_str().and_then(|n| hosts.get(n));
-        let behind = |e: &&Entry| !free && e.lost.is_none() && e.reached.as_ref().is_some_and(|r| r < pos);
-        let wait: Vec<String> = names
-            .iter()
-            .filter_map(entry)
-            .filter(behind)
-            .map(|e| e.layers.name.clone())
-            .collect();
-        if !wait.is_empty() {
-            return Err(wait);
-        }
-        let lives = |name: &&Value| entry(name).is_none_or(|e| e.lost.as_ref().is_none_or(|at| !free && at >= pos));
-        Ok(names.iter().filter(lives).cloned().collect())
-    }
-
-    pub fn publish(&self, host: &str, at: &Pos, name: &str, value: &Stored) {
-        self.write(host, |e| {
-            e.values
-                .entry(name.to_owned())
-                .or_default()
-                .push((at.clone(), value.clone()));
-        });
-    }
-
-    /// Names whose values are secret.
-    pub fn hide(&self, host: &str, names: &Arc<HashSet<String>>) {
-        self.write(host, |e| e.secret = names.clone());
-    }
-
-    pub fn publish_facts(&self, host: &str, at: &Pos, facts: &Arc<Value>) {
-        self.write(host, |e| e.facts.push((at.clone(), facts.clone())));
-    }
-
-    /// Whether a host that goes on has not done everything before `pos`.
-    fn is_behind(&self, pos: &Pos) -> bool {
-        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        let mut left = hosts.values().filter(|e| e.lost.is_none());
-        left.any(|e| e.reached.as_ref().is_some_and(|reached| reached < pos))
-    }
-
-    /// Whether `host` has done everything before `pos`.
-    pub fn has_reached(&self, host: &str, pos: &Pos) -> bool {
-        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        hosts
-            .get(host)
-            .and_then(|e| e.reached.as_ref())
-            .is_none_or(|reached| reached >= pos)
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.hosts
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keys()
-            .cloned()
-            .collect()
-    }
-
-    /// The variables of `host` as linear order shows them to a task at `pos`.
-    fn scope(&self, host: &str, seer: &HostVars) -> Option<RemoteScope> {
-        let HostVars { pos, free, .. } = seer;
-        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = hosts.get(host)?;
-        let before = |at: &Pos| *free || at < pos || *at == Pos::default();
-        let mut produced = Produced {
-            facts: entry
-                .facts
-                .iter()
-                .rev()
-                .find(|(at, _)| before(at))
-                .map(|(_, f)| f.clone()),
-            secret: entry.secret.clone(),
-            ..Produced::default()
-        };
-        for (name, versions) in &entry.values {
-            if let Some((_, value)) = versions.iter().rev().find(|(at, _)| before(at)) {
-                produced.set(name, value.clone());
-            }
-        }
-        let reached = *free || entry.reached.as_ref().is_none_or(|r| r >= pos);
-        let scope = TaskScope {
-            host: entry.layers.clone(),
-            produced,
-            chain: Vec::new(),
-            role: None,
-            search: Arc::default(),
-            local: Arc::default(),
-            trace: seer.trace.clone(),
-            hostvars: Some(seer.clone()),
-        };
-        Some(RemoteScope { scope, reached })
-    }
-}
-
-/// The `hostvars` variable, as seen from a task at `pos`.
-#[derive(Clone, Debug)]
-pub struct HostVars {
-    pub board: Arc<Blackboard>,
-    pub pos: Pos,
-    pub trace: Arc<Trace>,
-    /// `strategy: free`: what is there is seen, nothing is waited for.
-    pub free: bool,
-}
-
-/// Another host's variables; a name that its tasks may still produce is "not yet" until it has come far enough.
-#[derive(Debug)]
-struct RemoteScope {
-    scope: TaskScope,
-    reached: bool,
-}
-
-impl Scope for RemoteScope {
-    fn lookup(&self, name: &str) -> Found {
-        if self.reached {
-            return self.scope.find(name);
-        }
-        // Written in the inventory: no task changes it, unless one of the same name is produced later, which
-        // linear order would not show us yet either.
-        match self.scope.find(name) {
-            found @ (Found::Trusted(_) | Found::Scope(_)) => found,
-            found @ Found::Data(_)
-                if self.scope.host.magic.contains_key(name) || self.scope.host.play_magic.contains_key(name) =>
-            {
-                found
-            }
-            _ => {
-                self.scope.trace.wait().hosts.push(self.scope.host.name.clone());
-                Found::Unknown(format!("host `{}` has not come to this task yet", self.scope.host.name))
-            }
-        }
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.scope.names()
-    }
-
-    fn outside(&self, what: Outside) -> Result<(), String> {
-        self.scope.outside(what)
-    }
-}
-
-/// `hostvars` itself: its names are hosts, its values their variables.
-impl Scope for HostVars {
-    fn lookup(&self, name: &str) -> Found {
-        match self.board.scope(name, self) {
-            Some(scope) => Found::Scope(Arc::new(scope)),
-            None => Found::Missing,
-        }
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.board.names()
-    }
 }
