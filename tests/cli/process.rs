@@ -5,8 +5,10 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
 fn command(env: &Environment, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rmqplay"));
+    // Whoever runs the tests may ignore signals (`nohup`).
+    let mut command = Command::new("env");
     command
+        .args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_rmqplay")])
         .args(args)
         .current_dir(env.path())
         .env_clear()
@@ -26,7 +28,7 @@ fn signal(child: &Child, name: &str) {
 /// A play of which the first task has begun when the file `started` is there, and ends when `go` is.
 fn a_task_under_way() -> (Environment, Child) {
     let env = Environment::new();
-    let wait = "echo >started; until [ -e go ]; do sleep 0.05; done";
+    let wait = "echo >started; n=0; until [ -e go ] || [ $n = 600 ]; do sleep 0.05; n=$((n+1)); done";
     let root = env.path().display();
     let play = format!(
         "- hosts: localhost\n  connection: local\n  gather_facts: false\n  tasks:\n    - name: first\n      shell: \"{wait}\"\n      \
