@@ -603,7 +603,7 @@ impl Prepare for Context<'_> {
 
     fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {
         let source = self.evaluation.template_source(self.task, src)?;
-        self.evaluation.scope.trace.has_read(source.clone());
+        self.evaluation.scope.trace.mark_source(source.clone());
         let Source { path, text, .. } = source;
         let shared = self.evaluation.shared();
         let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();

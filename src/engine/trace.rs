@@ -64,12 +64,12 @@ impl Trace {
         self.secret.load(Ordering::Relaxed)
     }
 
-    pub fn has_read_a_secret(&self) {
+    pub fn mark_secret(&self) {
         self.secret.store(true, Ordering::Relaxed);
     }
 
     /// The task's own template was read.
-    pub fn has_read(&self, source: Source) {
+    pub fn mark_source(&self, source: Source) {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
     }
 

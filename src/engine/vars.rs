@@ -102,6 +102,7 @@ pub struct HostLayers {
     pub play_magic: Arc<HashMap<String, Arc<Value>>>,
     /// Facts are expected but not there yet, so that an unknown `ansible_*` is "not yet", not undefined.
     pub facts_expected: bool,
+    /// Connection variables that a command of the controller told.
     pub told: Told,
 }
 
@@ -152,7 +153,7 @@ impl TaskScope {
     /// The variable as it was given: what a task knows beside that is added by `lookup`.
     pub(super) fn find(&self, name: &str) -> Found {
         if self.produced.secret.contains(name) || SECRET_NAMES.contains(&name) {
-            self.trace.has_read_a_secret();
+            self.trace.mark_secret();
         }
         if let Some(value) = self.local.get(name) {
             return Found::Data(value.clone());
