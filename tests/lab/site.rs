@@ -168,7 +168,8 @@ fn read_back(lab: &Lab, node: &Node, release: Release, variables: &[&str]) {
             "NeedDaemonReload=no",
         ],
     );
-    let beam = root("pgrep -x beam.smp");
+    // Each minute the broker starts a VM for a moment, to see that there is an epmd.
+    let beam = root("pgrep --exact --oldest beam.smp");
     let limits = root(&format!("grep '^Max open files' /proc/{beam}/limits"));
     assert_eq!(limits.split_whitespace().collect::<Vec<_>>()[3..5], [NOFILE, NOFILE]);
     all(
