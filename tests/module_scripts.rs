@@ -94,10 +94,10 @@ impl Shell {
 
     fn observe(&self, probe: &Probe) -> Observation {
         match probe {
-            Probe::Stat { path, follow } => Observation::Stat(stat(Path::new(path), *follow)),
-            Probe::Read { path, .. } => Observation::Content(std::fs::read(path).ok().map(Content::from)),
+            Probe::Stat { path, follow } => Observation::Stat(stat(Path::new(&**path), *follow)),
+            Probe::Read { path, .. } => Observation::Content(std::fs::read(&**path).ok().map(Content::from)),
             Probe::Hash { path, .. } => {
-                Observation::Text(std::fs::read(path).ok().map(|bytes| Content::from(bytes).sha1()))
+                Observation::Text(std::fs::read(&**path).ok().map(|bytes| Content::from(bytes).sha1()))
             }
             Probe::Exec { argv, .. } => Observation::Exec(self.run(argv)),
             other => panic!("not needed here: {other:?}"),

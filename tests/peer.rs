@@ -252,7 +252,7 @@ fn read_refuses_what_is_no_file(host: &Backend) {
 fn read_says_when_a_file_is_too_large(host: &Backend) {
     let dir = Scratch::new(host);
     dir.file("f", b"12345", 0o644);
-    let read = |max| Probe::Read { path: dir.at("f"), max };
+    let read = |max| Probe::Read { path: dir.at("f").into(), max };
     let answers = host.look([read(4), read(5)]);
     assert_eq!(
         answers[0],
@@ -282,7 +282,7 @@ fn hash_of_every_algorithm(host: &Backend) {
     dir.file("f", b"abc", 0o644);
     dir.file("new\nline\\", b"abc", 0o644);
     let hash = |name: &str, algorithm: &str| Probe::Hash {
-        path: dir.at(name),
+        path: dir.at(name).into(),
         algorithm: algorithm.to_owned(),
     };
     let known = [
@@ -1130,7 +1130,7 @@ fn a_batch_of_probes_starts_few_processes() {
         let path = format!("/etc/{name}");
         probes.extend([Probe::stat(&path), Probe::stat_follow(&path), Probe::read(&path)]);
         probes.push(Probe::Hash {
-            path: path.clone(),
+            path: path.clone().into(),
             algorithm: "sha256".to_owned(),
         });
         probes.push(Probe::glob(format!("{path}*")));
@@ -1254,7 +1254,7 @@ proptest! {
             prop_assert!(outcomes.iter().all(|outcome| outcome.is_done()), "{:?}", outcomes);
             let contents = host.look(known.keys().map(Probe::read));
             let stats = host.look(known.keys().map(Probe::stat));
-            let hash = |path: &String| Probe::Hash { path: path.clone(), algorithm: "sha256".to_owned() };
+            let hash = |path: &String| Probe::Hash { path: path.as_str().into(), algorithm: "sha256".to_owned() };
             let hashes = host.look(known.keys().map(hash));
             for (at, content) in known.values().enumerate() {
                 let content = Content::from(content);

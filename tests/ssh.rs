@@ -639,7 +639,7 @@ fn no_permission_is_not_absence() {
         Probe::stat(path("none")),
         Probe::read(path("f")),
         Probe::Hash {
-            path: path("f"),
+            path: path("f").into(),
             algorithm: "sha256".to_owned(),
         },
         Probe::read(secret.display().to_string()),

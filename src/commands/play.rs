@@ -481,7 +481,7 @@ pub fn facts(session: &Session, args: &crate::cli::FactsArgs) -> Exit {
             Event::HostResult { host, result, .. } => {
                 if let Some(facts) = result.value.get("ansible_facts") {
                     found.insert(host, facts.clone());
-                } else if let Some(failure) = result.failure {
+                } else if let Some(failure) = &result.failure {
                     problems.push(Diagnostic::error(Code::TASK_FAILED, format!("{host}: {}", failure.msg)));
                 }
             }

@@ -60,9 +60,7 @@ pub fn of(
     Arc::new(TaskScope {
         host,
         produced: Produced::default(),
-        chain: Vec::new(),
-        role: None,
-        search: Arc::default(),
+        task: None,
         local: Arc::new(
             local
                 .iter()

@@ -31,7 +31,7 @@ pub struct Rest<'a> {
 
 /// Tasks that were made ready while looking ahead, by position: their turn mostly comes with nothing new known.
 #[derive(Default)]
-pub struct Ready(HashMap<Pos, Prepared>);
+pub struct Ready(HashMap<Pos, Prepared, foldhash::fast::RandomState>);
 
 struct Prepared {
     task: Arc<Task>,

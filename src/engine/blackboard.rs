@@ -167,9 +167,7 @@ impl Blackboard {
         let scope = TaskScope {
             host: entry.layers.clone(),
             produced,
-            chain: Vec::new(),
-            role: None,
-            search: Arc::default(),
+            task: None,
             local: Arc::default(),
             trace: seer.trace.clone(),
             hostvars: Some(seer.clone()),

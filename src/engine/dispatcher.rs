@@ -247,7 +247,7 @@ impl<'s> Dispatcher<'s> {
                 self.relay(&mut batch, runs, index, run.abandoned().into_iter().collect());
             }
         }
-        let everything = Pos(vec![u32::MAX]);
+        let everything = Pos::end();
         batch.finish_tasks(Some(&everything), self.sink);
         for run in runs.iter() {
             board.reach(&run.name, None);
@@ -391,7 +391,7 @@ impl<'s> Dispatcher<'s> {
                         (self.sink)(Event::HostResult {
                             task: *id,
                             host: host.clone(),
-                            result: *result,
+                            result,
                         });
                     }
                 }

@@ -614,7 +614,7 @@ impl Prepare for Context<'_> {
             local: Arc::new(local),
             ..(*self.evaluation.scope).clone()
         });
-        let search = self.evaluation.scope.search.clone();
+        let search = self.evaluation.scope.search();
         shared
             .templar
             .file(&path, &text, options, &search, &scope)

@@ -8,6 +8,7 @@ use crate::host::{Delta, Layer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -41,7 +42,7 @@ pub enum Event {
     HostResult {
         task: u64,
         host: String,
-        result: HostResult,
+        result: Arc<HostResult>,
     },
     /// An attempt failed and another follows (`until`).
     Retrying {

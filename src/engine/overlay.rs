@@ -151,7 +151,7 @@ impl Overlay {
     pub fn known(&self, probe: &Probe) -> Option<Observation> {
         match probe {
             Probe::Read { path, .. } => {
-                let file = self.files.get(path)?.as_ref()?;
+                let file = self.files.get(&**path)?.as_ref()?;
                 Some(Observation::Content(Some(file.read(None)?)))
             }
             _ => None,
@@ -167,7 +167,7 @@ impl Overlay {
             return self.doubt(probe, observation.clone(), *since);
         }
         let path = match probe {
-            Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => Some(path.as_str()),
+            Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => Some(&**path),
             _ => None,
         };
         if let Some(path) = path {

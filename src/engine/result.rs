@@ -13,6 +13,7 @@ use crate::language::{Loop, Task};
 use crate::modules::{Change, Failure, Report, Settle};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::mem::take;
 use std::sync::Arc;
 
 /// What one item came to.
@@ -177,7 +178,16 @@ impl ItemOutcome {
 
     /// As `register` holds it.
     fn value(&self) -> Map<String, Value> {
-        let mut value = self.values.clone();
+        self.registered(self.values.clone())
+    }
+
+    /// The same, of an outcome whose values nobody else wants.
+    fn take_value(&mut self) -> Map<String, Value> {
+        let values = std::mem::take(&mut self.values);
+        self.registered(values)
+    }
+
+    fn registered(&self, mut value: Map<String, Value>) -> Map<String, Value> {
         value.insert("changed".to_owned(), Value::Bool(self.changed));
         let failed = self.gave_up || self.failure.is_some() && !self.unreachable();
         value.insert("failed".to_owned(), Value::Bool(failed));
@@ -608,8 +618,8 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
                 msg: o.failure.as_ref().map(|f| f.msg.clone()).or_else(|| o.unknown.clone()),
             })
             .collect();
-    } else if let Some(only) = outcomes.first() {
-        summary.value = only.value();
+    } else if let Some(only) = outcomes.first_mut() {
+        summary.value = only.take_value();
     }
     let mut inserted = Vec::new();
     for outcome in &mut outcomes {
@@ -637,8 +647,8 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
     summary
 }
 
-/// As events tell it: `no_log` leaves nothing but the status.
-pub fn told(summary: &Summary, no_log: bool, hide_diff: bool) -> HostResult {
+/// As events tell it, which takes it out of the summary: `no_log` leaves nothing but the status.
+pub fn told(summary: &mut Summary, no_log: bool, hide_diff: bool) -> HostResult {
     if no_log {
         let mut value = Map::new();
         value.insert(
@@ -663,14 +673,15 @@ pub fn told(summary: &Summary, no_log: bool, hide_diff: bool) -> HostResult {
             ..simple(summary.status)
         };
     }
+    let deltas = take(&mut summary.deltas);
     HostResult {
         status: summary.status,
-        value: summary.value.clone(),
-        deltas: if hide_diff { Vec::new() } else { summary.deltas.clone() },
-        layers: summary.layers.clone(),
-        warnings: summary.warnings.clone(),
-        failure: summary.failure.clone(),
-        items: summary.items.clone(),
+        value: take(&mut summary.value),
+        deltas: if hide_diff { Vec::new() } else { deltas },
+        layers: take(&mut summary.layers),
+        warnings: take(&mut summary.warnings),
+        failure: summary.failure.take(),
+        items: take(&mut summary.items),
         hide_diff,
     }
 }

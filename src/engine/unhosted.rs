@@ -531,7 +531,7 @@ impl Looker<'_> {
             base: watched.clone(),
             values: values.into_iter().collect(),
         });
-        let search = &evaluation.scope.search;
+        let search = &evaluation.scope.search();
         let path = self.shown(&path);
         let templar = &self.run.shared.templar;
         Ok(templar.imagine_file(&path, &text, options, search, &scope)?)

@@ -3,8 +3,9 @@
 #![deny(clippy::disallowed_methods)]
 
 use crate::engine::blackboard::HostVars;
+use crate::engine::evaluate::search_directories;
 use crate::engine::trace::{Told, Trace};
-use crate::language::{Common, Node, Role};
+use crate::language::{Common, Node, Play, Role, Task};
 use crate::template::{Found, Outside, Scope};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -111,11 +112,8 @@ pub struct HostLayers {
 pub struct TaskScope {
     pub host: Arc<HostLayers>,
     pub produced: Produced,
-    /// Keywords around the task, outermost first; the play's own is left out (it is in `host.high`).
-    pub chain: Vec<Arc<Common>>,
-    pub role: Option<Arc<Role>>,
-    /// Where relative paths start from, first to last: `ansible_search_path`.
-    pub search: Arc<Vec<String>>,
+    /// The task whose variables these are, and its play.
+    pub task: Option<(Arc<Task>, Arc<Play>)>,
     /// `item`, `ansible_loop`, `index_var`..., `ansible_failed_task`: data.
     pub local: Arc<HashMap<String, Arc<Value>>>,
     pub hostvars: Option<HostVars>,
@@ -137,6 +135,24 @@ const SECRET_NAMES: [&str; 7] = [
 const ADDRESS: &str = "ansible_host";
 
 impl TaskScope {
+    /// Keywords around the task, outermost first, without the play's own (they are in `host.high`).
+    fn chain(&self) -> impl DoubleEndedIterator<Item = &Arc<Common>> {
+        self.task.iter().flat_map(|(task, play)| {
+            let chain = task.chain.iter();
+            chain.filter(|common| !Arc::ptr_eq(common, &play.common))
+        })
+    }
+
+    fn role(&self) -> Option<&Arc<Role>> {
+        self.task.as_ref().and_then(|(task, _)| task.role.as_ref())
+    }
+
+    /// Where relative paths start from, first to last: `ansible_search_path`.
+    pub fn search(&self) -> Vec<String> {
+        let directories = |(task, play): &(Arc<Task>, Arc<Play>)| search_directories(task, &play.path);
+        self.task.as_ref().map(directories).unwrap_or_default()
+    }
+
     /// The same before its turn.
     pub fn ahead(mut self) -> TaskScope {
         self.trace = Arc::new(Trace::ahead());
@@ -180,10 +196,10 @@ impl TaskScope {
                 }
             }
             "ansible_search_path" => {
-                return Found::Data(Arc::new(Value::from(self.search.to_vec())));
+                return Found::Data(Arc::new(Value::from(self.search())));
             }
             "role_path" | "role_name" | "ansible_role_name" => {
-                if let Some(role) = &self.role {
+                if let Some(role) = self.role() {
                     let text = if name == "role_path" { &role.path } else { &role.name };
                     return Found::Data(Arc::new(Value::String(text.clone())));
                 }
@@ -202,16 +218,11 @@ impl TaskScope {
         }
         // Parameters of includes (21) and of roles (20) win over registered values (19), which win over task and
         // block variables (17, 16).
-        if let Some(node) = self
-            .chain
-            .iter()
-            .rev()
-            .filter(|c| c.params)
-            .find_map(|c| find(&c.vars, name))
-        {
+        let mut params = self.chain().rev().filter(|c| c.params);
+        if let Some(node) = params.find_map(|c| find(&c.vars, name)) {
             return Found::Trusted(node);
         }
-        if let Some(node) = self.role.as_ref().and_then(|r| find(&r.params, name)) {
+        if let Some(node) = self.role().and_then(|r| find(&r.params, name)) {
             return Found::Trusted(node);
         }
         match self.produced.values.get(name) {
@@ -220,10 +231,10 @@ impl TaskScope {
             Some(Err(missing)) => return Found::Scope(Arc::new(missing.clone())),
             None => {}
         }
-        if let Some(node) = self.chain.iter().rev().find_map(|c| find(&c.vars, name)) {
+        if let Some(node) = self.chain().rev().find_map(|c| find(&c.vars, name)) {
             return Found::Trusted(node);
         }
-        if let Some(node) = self.role.as_ref().and_then(|r| role_var(r, name)) {
+        if let Some(node) = self.role().and_then(|r| role_var(r, name)) {
             return Found::Trusted(node);
         }
         if let Some(node) = Self::in_layers(&self.host.high, name) {
@@ -244,7 +255,7 @@ impl TaskScope {
         }
         // A role's own defaults win over other roles' for its tasks; both lose to the inventory.
         Self::in_layers(&self.host.low, name)
-            .or_else(|| self.role.as_ref().and_then(|r| role_default(r, name)))
+            .or_else(|| self.role().and_then(|r| role_default(r, name)))
             .or_else(|| Self::in_layers(&self.host.defaults, name))
             .map_or(Found::Missing, Found::Trusted)
     }
@@ -295,8 +306,8 @@ impl Scope for TaskScope {
             .chain(&self.host.high)
             .chain(std::iter::once(&self.host.extra));
         names.extend(layers.flat_map(|l| l.iter().map(|(n, _)| n.clone())));
-        names.extend(self.chain.iter().flat_map(|c| c.vars.iter().map(|(n, _)| n.clone())));
-        if let Some(role) = &self.role {
+        names.extend(self.chain().flat_map(|c| c.vars.iter().map(|(n, _)| n.clone())));
+        if let Some(role) = self.role() {
             names.extend(
                 role.defaults
                     .iter()

@@ -8,12 +8,25 @@
 
 use crate::engine::event::Section;
 use crate::language::{Block, Item, Play, Role, Task};
+use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A place in the linear order of a batch: section, index in its list, part of a block, index in that...
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Pos(pub Vec<u32>);
+pub struct Pos(pub SmallVec<[u32; 6]>);
+
+impl Pos {
+    /// Where facts are gathered: before everything.
+    pub fn facts() -> Pos {
+        Pos(smallvec![0])
+    }
+
+    /// After everything.
+    pub fn end() -> Pos {
+        Pos(smallvec![u32::MAX])
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Frame {
@@ -399,7 +412,7 @@ impl Walk {
 
     /// The position of the current task.
     pub fn pos(&self) -> Pos {
-        let mut pos = vec![u32::try_from(self.station).unwrap_or(u32::MAX)];
+        let mut pos: SmallVec<[u32; 6]> = smallvec![u32::try_from(self.station).unwrap_or(u32::MAX)];
         for frame in &self.stack {
             match frame {
                 Frame::List { index, .. } => pos.push(number(*index)),

@@ -55,7 +55,9 @@ impl Content {
 /// Lowercase hex of bytes.
 pub fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or('?');
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    text.extend(bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]));
+    text
 }
 
 impl std::fmt::Debug for Content {

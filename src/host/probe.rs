@@ -11,22 +11,22 @@ use std::sync::Arc;
 pub enum Probe {
     /// → [`Observation::Stat`]. `follow` resolves a symlink at the end of the path.
     Stat {
-        path: String,
+        path: Arc<str>,
         #[serde(default)]
         follow: bool,
     },
     /// → [`Observation::Content`]; symlinks are followed. More than `max` bytes is [`Observation::Failed`].
     Read {
-        path: String,
+        path: Arc<str>,
         #[serde(default = "read_max")]
         max: u64,
     },
     /// → [`Observation::Text`], hex, of a regular file; `None` where there is none. Algorithm: `md5 sha1 sha224 sha256 sha384 sha512`.
-    Hash { path: String, algorithm: String },
+    Hash { path: Arc<str>, algorithm: String },
     /// → [`Observation::List`], the paths that match a shell glob (`*`, `?`, `[..]`), sorted; none is no failure.
-    Glob { pattern: String },
+    Glob { pattern: Arc<str> },
     /// → [`Observation::Files`]: what matches a shell glob, and what is in it.
-    ReadGlob { pattern: String },
+    ReadGlob { pattern: Arc<str> },
     /// → [`Observation::Exec`] of a command that only reads.
     Exec {
         argv: Vec<String>,
@@ -71,32 +71,32 @@ impl Probe {
     /// Default time limit of [`Probe::Exec`], in seconds.
     pub const EXEC_LIMIT_S: u32 = 30;
 
-    pub fn stat(path: impl Into<String>) -> Probe {
+    pub fn stat(path: impl AsRef<str>) -> Probe {
         Probe::Stat {
-            path: path.into(),
+            path: path.as_ref().into(),
             follow: false,
         }
     }
-    pub fn stat_follow(path: impl Into<String>) -> Probe {
+    pub fn stat_follow(path: impl AsRef<str>) -> Probe {
         Probe::Stat {
-            path: path.into(),
+            path: path.as_ref().into(),
             follow: true,
         }
     }
-    pub fn read(path: impl Into<String>) -> Probe {
+    pub fn read(path: impl AsRef<str>) -> Probe {
         Probe::Read {
-            path: path.into(),
+            path: path.as_ref().into(),
             max: Probe::READ_MAX,
         }
     }
-    pub fn glob(pattern: impl Into<String>) -> Probe {
+    pub fn glob(pattern: impl AsRef<str>) -> Probe {
         Probe::Glob {
-            pattern: pattern.into(),
+            pattern: pattern.as_ref().into(),
         }
     }
-    pub fn read_glob(pattern: impl Into<String>) -> Probe {
+    pub fn read_glob(pattern: impl AsRef<str>) -> Probe {
         Probe::ReadGlob {
-            pattern: pattern.into(),
+            pattern: pattern.as_ref().into(),
         }
     }
     pub fn exec<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Probe {
@@ -119,12 +119,12 @@ impl Probe {
         }
     }
 
-    /// The paths in it.
-    pub fn paths_mut(&mut self) -> Vec<&mut String> {
+    /// The path in it.
+    pub fn path_mut(&mut self) -> Option<&mut Arc<str>> {
         match self {
-            Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => vec![path],
-            Probe::Glob { pattern } | Probe::ReadGlob { pattern } => vec![pattern],
-            Probe::Exec { .. } | Probe::Facts | Probe::Tcp { .. } => Vec::new(),
+            Probe::Stat { path, .. } | Probe::Read { path, .. } | Probe::Hash { path, .. } => Some(path),
+            Probe::Glob { pattern } | Probe::ReadGlob { pattern } => Some(pattern),
+            Probe::Exec { .. } | Probe::Facts | Probe::Tcp { .. } => None,
         }
     }
 

@@ -4,6 +4,7 @@ use super::{ArgKind, ArgSpec, Kind, ModuleSpec, Prepare};
 use crate::diagnostic::{Code, Diagnostic, Span, similar_name};
 use crate::language::{Entry, Mapping, Node};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -44,14 +45,15 @@ impl ArgError {
 /// Arguments after coercion, under the names of the spec, defaults filled in.
 #[derive(Clone, Debug, Default)]
 pub struct Args {
-    values: BTreeMap<String, Value>,
-    given: Vec<String>,
+    values: Vec<(Cow<'static, str>, Value)>,
+    /// How many of them, the first ones, the user wrote.
+    given: usize,
 }
 
 impl Args {
     /// The value or its default, `None` where neither is.
     pub fn raw(&self, name: &str) -> Option<&Value> {
-        self.values.get(name).filter(|v| !v.is_null())
+        self.at(name).filter(|v| !v.is_null())
     }
     pub fn str(&self, name: &str) -> Option<&str> {
         self.raw(name).and_then(Value::as_str)
@@ -85,11 +87,22 @@ impl Args {
     }
     /// Whether the user wrote it (a default does not count).
     pub fn given(&self, name: &str) -> bool {
-        self.given.iter().any(|g| g == name)
+        self.values.iter().take(self.given).any(|(n, _)| n == name)
     }
-    /// Names and values beyond the spec's (for `open` modules) and all others, as given.
+    fn at(&self, name: &str) -> Option<&Value> {
+        self.values.iter().find(|(n, _)| n == name).map(|(_, v)| v)
+    }
+    fn set(&mut self, name: Cow<'static, str>, value: Value) {
+        match self.values.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, old)) => *old = value,
+            None => self.values.push((name, value)),
+        }
+    }
+    /// Names and values beyond the spec's (for `open` modules) and all others, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.values.iter().map(|(k, v)| (k.as_str(), v))
+        let mut values: Vec<(&str, &Value)> = self.values.iter().map(|(k, v)| (k.as_ref(), v)).collect();
+        values.sort_by_key(|(name, _)| *name);
+        values.into_iter()
     }
 }
 
@@ -106,7 +119,10 @@ pub fn plain(value: &Value) -> String {
 
 /// Checks and converts resolved arguments. All mistakes are reported.
 pub fn coerce(spec: &ModuleSpec, given: &Map<String, Value>) -> Result<Args, Vec<ArgError>> {
-    let mut args = Args::default();
+    let mut args = Args {
+        values: Vec::with_capacity(spec.args.len()),
+        given: 0,
+    };
     let mut errors = Vec::new();
     for (key, value) in given {
         let Some(arg) = spec
@@ -115,8 +131,7 @@ pub fn coerce(spec: &ModuleSpec, given: &Map<String, Value>) -> Result<Args, Vec
             .find(|a| a.name == key || a.aliases.contains(&key.as_str()))
         else {
             if spec.open {
-                args.values.insert(key.clone(), value.clone());
-                args.given.push(key.clone());
+                args.set(Cow::Owned(key.clone()), value.clone());
             } else {
                 let allowed: Vec<_> = spec.args.iter().map(|a| format!("`{}`", a.name)).collect();
                 errors.push(
@@ -143,8 +158,7 @@ pub fn coerce(spec: &ModuleSpec, given: &Map<String, Value>) -> Result<Args, Vec
                             .help(format!("choose one of {}", choices(arg.choices))),
                     );
                 }
-                args.values.insert(arg.name.to_owned(), value);
-                args.given.push(arg.name.to_owned());
+                args.set(Cow::Borrowed(arg.name), value);
             }
             None => errors.push(ArgError::new(
                 arg.name,
@@ -158,13 +172,14 @@ pub fn coerce(spec: &ModuleSpec, given: &Map<String, Value>) -> Result<Args, Vec
             )),
         }
     }
+    args.given = args.values.len();
     for arg in spec.args {
-        if args.values.contains_key(arg.name) {
+        if args.at(arg.name).is_some() {
             continue;
         }
         if let Some(default) = arg.default {
             let value = default_value(arg.kind, default);
-            args.values.insert(arg.name.to_owned(), value);
+            args.set(Cow::Borrowed(arg.name), value);
         } else if arg.required {
             errors.push(ArgError::new(
                 arg.name,
@@ -214,11 +229,15 @@ pub fn boolean(value: &Value) -> Option<bool> {
             Some(0.0) => Some(false),
             _ => None,
         },
-        Value::String(s) => match s.trim().to_ascii_lowercase().as_str() {
-            "yes" | "on" | "1" | "true" | "y" | "t" | "1.0" => Some(true),
-            "no" | "off" | "0" | "false" | "n" | "f" | "0.0" => Some(false),
-            _ => None,
-        },
+        Value::String(s) => {
+            let word = s.trim();
+            let is_one_of = |words: &[&str]| words.iter().any(|w| w.eq_ignore_ascii_case(word));
+            if is_one_of(&["yes", "on", "1", "true", "y", "t", "1.0"]) {
+                Some(true)
+            } else {
+                is_one_of(&["no", "off", "0", "false", "n", "f", "0.0"]).then_some(false)
+            }
+        }
         _ => None,
     }
 }

@@ -601,7 +601,7 @@ fn service_is(
 impl FileCheck {
     fn hash(&self) -> Probe {
         Probe::Hash {
-            path: self.path.clone(),
+            path: self.path.as_str().into(),
             algorithm: "sha256".to_owned(),
         }
     }

@@ -89,7 +89,7 @@ fn prepare(args: &Args, _: &dyn Prepare) -> Result<Box<dyn Action>, ArgError> {
 
 fn hash(path: &str) -> Probe {
     Probe::Hash {
-        path: path.to_owned(),
+        path: path.into(),
         algorithm: "sha256".to_owned(),
     }
 }

@@ -238,7 +238,7 @@ impl File {
 
     fn old_content(&self) -> Probe {
         Probe::Read {
-            path: self.path.clone(),
+            path: self.path.as_str().into(),
             max: KEEP_LIMIT,
         }
     }

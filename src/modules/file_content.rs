@@ -201,7 +201,7 @@ impl Before {
 
 fn hash(path: &str) -> Probe {
     Probe::Hash {
-        path: path.to_owned(),
+        path: path.into(),
         algorithm: "sha256".to_owned(),
     }
 }

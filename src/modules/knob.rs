@@ -94,10 +94,13 @@ impl Edits {
         }
         // Taken back in reverse, but systemd reads its files after they are back.
         self.undo.reverse();
-        let reload = super::unit::daemon_reload();
-        if self.undo.contains(&reload) {
+        if self.undo.iter().any(|op| matches!(op, Op::Exec(_))) {
+            let reload = super::unit::daemon_reload();
+            let all = self.undo.len();
             self.undo.retain(|op| *op != reload);
-            self.undo.push(reload);
+            if self.undo.len() < all {
+                self.undo.push(reload);
+            }
         }
         Decision::Change(Change::new(self.deltas, self.ops, report).undo(Undo::Ops(self.undo)))
     }
@@ -145,10 +148,10 @@ pub fn aside(seen: &Seen<'_>, probe: &Probe) -> Result<String, Stop> {
 }
 
 /// As [`aside`]: the files that each of several globs found.
-pub fn files(seen: &Seen<'_>, probes: impl Iterator<Item = Probe>) -> Result<Vec<Arc<Files>>, Stop> {
+pub fn files(seen: &Seen<'_>, probes: &[Probe]) -> Result<Vec<Arc<Files>>, Stop> {
     let mut all = Vec::new();
     for probe in probes {
-        if let Observation::Files(files) = seen.raw(&probe)? {
+        if let Observation::Files(files) = seen.raw(probe)? {
             all.push(files);
         }
     }
@@ -157,7 +160,14 @@ pub fn files(seen: &Seen<'_>, probes: impl Iterator<Item = Probe>) -> Result<Vec
 
 /// One blank between words, none around: `4096\t131072` is `4096 131072` to the kernel.
 pub fn squeeze(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
+    let mut squeezed = String::with_capacity(text.len());
+    for word in text.split_whitespace() {
+        if !squeezed.is_empty() {
+            squeezed.push(' ');
+        }
+        squeezed.push_str(word);
+    }
+    squeezed
 }
 
 /// A kernel file that offers choices, `none [mq-deadline] kyber`: all of them, and the one that is on.

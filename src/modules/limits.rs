@@ -10,7 +10,7 @@ use super::unit;
 use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec, Prepare, Report, Seen, Stop};
 use crate::host::{Files, Layer, Op, Probe};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const DEFAULT_DEST: &str = "/etc/security/limits.conf";
 
@@ -237,9 +237,10 @@ fn entry(at: usize, text: &str) -> Option<Entry<'_>> {
 }
 
 /// All files that PAM reads, in its order: limits.conf, then `limits.d` by name (pam_limits(8)).
-fn pam_probes() -> impl Iterator<Item = Probe> {
-    let patterns = [DEFAULT_DEST, "/etc/security/limits.d/*.conf"];
-    patterns.into_iter().map(Probe::read_glob)
+fn pam_probes() -> &'static [Probe] {
+    const PATTERNS: [&str; 2] = [DEFAULT_DEST, "/etc/security/limits.d/*.conf"];
+    static PROBES: LazyLock<[Probe; 2]> = LazyLock::new(|| PATTERNS.map(Probe::read_glob));
+    &*PROBES
 }
 
 impl Session {
@@ -272,7 +273,9 @@ impl Session {
 
 impl Action for Session {
     fn probes(&self) -> Vec<Probe> {
-        [Probe::read(&self.dest)].into_iter().chain(pam_probes()).collect()
+        let mut probes = vec![Probe::read(&self.dest)];
+        probes.extend_from_slice(pam_probes());
+        probes
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
@@ -419,7 +422,9 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
         ],
         None => {
             let dest = text(["dest", "dest"]).unwrap_or(DEFAULT_DEST);
-            [Probe::read(dest)].into_iter().chain(pam_probes()).collect()
+            let mut probes = vec![Probe::read(dest)];
+            probes.extend_from_slice(pam_probes());
+            probes
         }
     }
 }

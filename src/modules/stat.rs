@@ -87,7 +87,7 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
 impl Look {
     fn stat(&self) -> Probe {
         Probe::Stat {
-            path: self.path.clone(),
+            path: self.path.as_str().into(),
             follow: self.follow,
         }
     }
@@ -104,7 +104,7 @@ impl Look {
 
     fn hash(&self) -> Option<Probe> {
         self.algorithm.as_ref().map(|algorithm| Probe::Hash {
-            path: self.path.clone(),
+            path: self.path.as_str().into(),
             algorithm: algorithm.clone(),
         })
     }

@@ -149,6 +149,8 @@ struct Setting {
     name: String,
     /// Below `/proc/sys`: `vm/swappiness`.
     path: String,
+    /// Where it is live: `/proc/sys/vm/swappiness`.
+    live: String,
     /// White space normalised; `None` with `state: absent`.
     value: Option<String>,
 }
@@ -233,7 +235,13 @@ fn setting(name: String, value: Option<String>, absent: bool, only_raise: bool) 
         Some(v) => check(&name, &path, v, only_raise)?,
         None => {}
     }
-    Ok(Setting { name, path, value })
+    let live = live_path(&path);
+    Ok(Setting {
+        name,
+        path,
+        live,
+        value,
+    })
 }
 
 /// What the kernel would refuse, as far as that is known here.
@@ -284,21 +292,21 @@ impl Sysctl {
     /// Whether nobody can set the key here: a network namespace shows some keys of the kernel as a whole read-only
     /// (`sysctl_core_net_init` in `net/core/sysctl_net_core.c`), and mode 0444 under `/proc/sys` binds root too.
     fn fixed(&self, setting: &Setting, seen: &Seen<'_>) -> Result<bool, Stop> {
-        let stat = seen.stat(&live_path(&setting.path))?;
+        let stat = seen.stat(&setting.live)?;
         Ok(stat.is_some_and(|s| s.mode & 0o222 == 0))
     }
 }
 
 impl Action for Sysctl {
     fn probes(&self) -> Vec<Probe> {
-        let mut probes = vec![Probe::read(&self.file)];
-        probes.extend(boot_probes());
+        let mut probes = Vec::with_capacity(6 + 2 * self.settings.len());
+        probes.push(Probe::read(&self.file));
+        probes.extend_from_slice(boot_probes());
         probes.extend(self.link_probe());
         for setting in &self.settings {
-            let live = live_path(&setting.path);
             // Whether it can be set is told by its mode, even to root.
-            probes.extend((self.live && setting.value.is_some()).then(|| Probe::stat(&live)));
-            probes.push(Probe::read(live));
+            probes.extend((self.live && setting.value.is_some()).then(|| Probe::stat(&setting.live)));
+            probes.push(Probe::read(&setting.live));
         }
         probes
     }
@@ -327,9 +335,9 @@ impl Action for Sysctl {
         let mut edits = Edits::default();
         let mut values = Map::new();
         let (mut missing, mut fixed) = (Vec::new(), Vec::new());
+        let boot_now = Boot::new(&files, boot_name.as_deref(), before.as_deref());
         for setting in &self.settings {
-            let live = seen.read_line(&live_path(&setting.path))?.map(|v| squeeze(&v));
-            let boot_now = Boot::new(&files, boot_name.as_deref(), before.as_deref());
+            let live = seen.read_line(&setting.live)?.map(|v| squeeze(&v));
             let Some(wanted) = &setting.value else {
                 text = without(&text, &setting.path);
                 continue;
@@ -370,7 +378,7 @@ impl Action for Sysctl {
                     }
                     edits.put(
                         format!("sysctl {} (live)", setting.name),
-                        &live_path(&setting.path),
+                        &setting.live,
                         live,
                         &target,
                     );
@@ -378,7 +386,11 @@ impl Action for Sysctl {
                 _ => {}
             }
             // Who wins once the file is as it shall be.
-            let after = Boot::new(&files, boot_name.as_deref(), Some(&text)).winner(&setting.path);
+            let changed = before.as_deref().unwrap_or_default() != text;
+            let after = match changed.then(|| Boot::new(&files, boot_name.as_deref(), Some(&text))) {
+                Some(boot) => boot.winner(&setting.path),
+                None => boot.clone(),
+            };
             if let Some(winner) = &after
                 && Some(winner.file.as_str()) != boot_name.as_deref()
                 && !satisfies(&winner.value, &target, self.only_raise)
@@ -504,7 +516,7 @@ fn ahead(args: &Map<String, Value>) -> Vec<Probe> {
     };
     let file = args.get("sysctl_file").and_then(Value::as_str).unwrap_or(DEFAULT_FILE);
     let mut probes = vec![Probe::read(file)];
-    probes.extend(boot_probes());
+    probes.extend_from_slice(boot_probes());
     for name in &names {
         let live = live_path(&key_path(name));
         probes.extend([Probe::stat(&live), Probe::read(live)]);

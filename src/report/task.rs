@@ -10,6 +10,7 @@ use indexmap::{IndexMap, IndexSet};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 /// Columns of a cell in the table of layers.
 const CELL: usize = 60;
@@ -21,7 +22,7 @@ pub const NAME_COLUMN: usize = 13;
 /// What has been heard of a task.
 pub struct OpenTask {
     pub info: TaskInfo,
-    pub results: Vec<(String, HostResult)>,
+    pub results: Vec<(String, Arc<HostResult>)>,
     pub unreachable: Vec<(String, Failed)>,
     /// Hosts that tried more than once, with how often.
     pub retries: BTreeMap<String, u32>,
@@ -254,6 +255,7 @@ fn heading(
 /// Groups of hosts whose story is told, the first host of each in play order.
 fn groups<'a>(task: &'a OpenTask, mode: Mode, options: &HumanOptions) -> Vec<Group<'a>> {
     let mut groups: IndexMap<String, Group<'a>> = IndexMap::new();
+    let mut last = None;
     for (host, result) in &task.results {
         if !worth_telling(task, result, mode, options) {
             continue;
@@ -265,7 +267,7 @@ fn groups<'a>(task: &'a OpenTask, mode: Mode, options: &HumanOptions) -> Vec<Gro
             None
         };
         let reason = (result.status == TaskStatus::Unknown).then(|| result.value.get("msg"));
-        let key = serde_json::to_string(&(
+        let said = (
             result.status,
             &result.deltas,
             findings,
@@ -274,10 +276,19 @@ fn groups<'a>(task: &'a OpenTask, mode: Mode, options: &HumanOptions) -> Vec<Gro
             &result.items,
             shown,
             reason,
-        ))
-        .unwrap_or_default();
-        groups
-            .entry(key)
+        );
+        // Mostly one host says what the other before it said.
+        if let Some((before, at)) = &last
+            && *before == said
+            && let Some((_, group)) = groups.get_index_mut(*at)
+        {
+            group.hosts.push(host);
+            continue;
+        }
+        let key = serde_json::to_string(&said).unwrap_or_default();
+        let entry = groups.entry(key);
+        last = Some((said, entry.index()));
+        entry
             .or_insert_with(|| Group {
                 result,
                 hosts: Vec::new(),

@@ -28,8 +28,8 @@ pub(crate) struct Ctx {
     pub inner: Arc<Inner>,
     /// Directories in which `include`, `import` and lookups search.
     pub search: Vec<String>,
-    /// How included templates are read.
-    pub options: FileOptions,
+    /// How included templates are read; `None`: as is usual.
+    pub options: Option<FileOptions>,
     /// Variables in evaluation: node and scope by address, and the name.
     active: RefCell<Vec<(usize, usize, Rc<str>)>>,
     depth: Cell<usize>,
@@ -52,7 +52,7 @@ fn address<T: ?Sized>(arc: &Arc<T>) -> usize {
 }
 
 impl Ctx {
-    pub fn new(inner: Arc<Inner>, scope: Arc<dyn Scope>, search: Vec<String>, options: FileOptions) -> Self {
+    pub fn new(inner: Arc<Inner>, scope: Arc<dyn Scope>, search: Vec<String>, options: Option<FileOptions>) -> Self {
         Ctx {
             inner,
             scope,
@@ -366,7 +366,8 @@ impl<'c> Run<'c> {
 
     fn load(&self, name: &str) -> Res<(Arc<Compiled>, Place)> {
         self.ctx.outside(Outside::Look)?;
-        self.ctx.inner.load(name, &self.ctx.search, &self.ctx.options)
+        let options = self.ctx.options.clone().unwrap_or_default();
+        self.ctx.inner.load(name, &self.ctx.search, &options)
     }
 
     fn statements(&self, body: &[Stmt], out: &mut Vec<Value>, parent: &mut Option<(Rc<str>, Range)>) -> Res<Flow> {

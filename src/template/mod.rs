@@ -327,7 +327,7 @@ impl Templar {
     }
 
     fn ctx(&self, scope: &Arc<dyn Scope>) -> Ctx {
-        Ctx::new(self.inner.clone(), scope.clone(), Vec::new(), FileOptions::default())
+        Ctx::new(self.inner.clone(), scope.clone(), Vec::new(), None)
     }
 
     fn error(&self, fault: Rc<Fault>, whole: Option<Span>) -> TemplateError {
@@ -592,7 +592,7 @@ fn render_text(
     search: Vec<String>,
     scope: &Arc<dyn Scope>,
 ) -> Res<String> {
-    let ctx = Ctx::new(inner.clone(), scope.clone(), Vec::new(), FileOptions::default());
+    let ctx = Ctx::new(inner.clone(), scope.clone(), Vec::new(), None);
     match render_value(inner, text, place, options, search, scope)? {
         value::Value::None => Ok(String::new()),
         value::Value::Omit => Err(fail("a template cannot be omitted")),
@@ -621,7 +621,7 @@ pub(crate) fn render_value(
         place => place,
     };
     let compiled = inner.text_template(&body, &options, place)?;
-    let ctx = Ctx::new(inner.clone(), scope.clone(), search, options);
+    let ctx = Ctx::new(inner.clone(), scope.clone(), search, Some(options));
     let value = eval::run_template(&ctx, &compiled, place, &Frame::root(Some(scope.clone())))?;
     Ok(eval::keep_newlines(text, value.finalize(&ctx)?, &newline))
 }

@@ -7,7 +7,19 @@ use crate::host::{
 use crate::transport::{BoxFuture, CallError, CallErrorKind, Connector, Peer, Reply, Request, Response, Step, Target};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A thousand hosts are asked for the same few patterns.
+fn compiled(pattern: &str) -> Result<Arc<glob::Pattern>, glob::PatternError> {
+    static PATTERNS: Mutex<BTreeMap<String, Arc<glob::Pattern>>> = Mutex::new(BTreeMap::new());
+    let mut patterns = PATTERNS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(compiled) = patterns.get(pattern) {
+        return Ok(compiled.clone());
+    }
+    let compiled = Arc::new(glob::Pattern::new(pattern)?);
+    patterns.insert(pattern.to_owned(), compiled.clone());
+    Ok(compiled)
+}
 
 /// What runs when a command runs on a fake host.
 pub trait Program: Send + Sync {
@@ -135,7 +147,7 @@ impl FakeHost {
 
     /// The files that match a glob of sh, in order.
     fn matching(&self, pattern: &str) -> Result<impl Iterator<Item = (&String, &Node)>, glob::PatternError> {
-        let wanted = glob::Pattern::new(pattern)?;
+        let wanted = compiled(pattern)?;
         let as_sh = glob::MatchOptions {
             require_literal_separator: true,
             ..glob::MatchOptions::new()
@@ -151,7 +163,7 @@ impl FakeHost {
     pub fn look(&mut self, probe: &Probe, program: &dyn Program) -> Observation {
         match probe {
             Probe::Stat { path, follow } => {
-                let path = if *follow { self.resolve(path) } else { path.clone() };
+                let path = if *follow { self.resolve(path) } else { path.to_string() };
                 Observation::Stat(self.files.get(&path).map(|node| Stat {
                     kind: node.kind,
                     mode: node.mode,
@@ -425,7 +437,7 @@ impl FakeConnector {
 
     /// The host, made if it is not there yet.
     pub fn host(&self, name: &str) -> Arc<Mutex<FakeHost>> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         hosts
             .entry(name.to_owned())
             .or_insert_with(|| Arc::new(Mutex::new((self.make)(name))))
@@ -436,7 +448,7 @@ impl FakeConnector {
 impl Connector for FakeConnector {
     fn connect<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, Result<Box<dyn Peer>, CallError>> {
         let host = self.host(&target.name);
-        let refuse = host.lock().unwrap_or_else(std::sync::PoisonError::into_inner).refuse;
+        let refuse = host.lock().unwrap_or_else(PoisonError::into_inner).refuse;
         let connected: Result<Box<dyn Peer>, CallError> = if refuse {
             Err(CallError {
                 kind: CallErrorKind::Connect,
@@ -462,7 +474,7 @@ struct FakePeer {
 
 impl Peer for FakePeer {
     fn call<'a>(&'a mut self, request: &'a Request) -> BoxFuture<'a, Result<Response, CallError>> {
-        let mut host = self.host.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
         let number = host.calls;
         host.calls += 1;
         let loss = host.lose.get(&number).copied();

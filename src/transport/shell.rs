@@ -694,15 +694,23 @@ fn at_home(request: &Request) -> std::borrow::Cow<'_, Request> {
     };
     for index in 0..request.steps.len() {
         let mut step = request.steps[index].clone();
-        let paths = match &mut step {
-            Step::Probe(probe) => probe.paths_mut(),
-            Step::Op(op) => op.paths_mut(),
-        };
         let mut any = false;
-        for path in paths {
-            if let Some(at_home) = marked(path) {
-                *path = at_home;
-                any = true;
+        match &mut step {
+            Step::Probe(probe) => {
+                if let Some(path) = probe.path_mut()
+                    && let Some(at_home) = marked(path)
+                {
+                    *path = at_home.into();
+                    any = true;
+                }
+            }
+            Step::Op(op) => {
+                for path in op.paths_mut() {
+                    if let Some(at_home) = marked(path) {
+                        *path = at_home;
+                        any = true;
+                    }
+                }
             }
         }
         if any {

@@ -123,7 +123,7 @@ impl Run {
             self.events.push(Event::HostResult {
                 task: id,
                 host: host.to_owned(),
-                result,
+                result: result.into(),
             });
         }
         self.event(Event::TaskFinished { task: id })

@@ -79,17 +79,17 @@ fn story(mode: Mode) -> Vec<Event> {
         .event(Event::HostResult {
             task: id,
             host: "mq-1".into(),
-            result: ok(),
+            result: ok().into(),
         })
         .event(Event::HostResult {
             task: id,
             host: "mq-2".into(),
-            result: ok(),
+            result: ok().into(),
         })
         .event(Event::HostResult {
             task: id,
             host: "mq-3".into(),
-            result: ok(),
+            result: ok().into(),
         })
         .event(Event::TaskFinished { task: id })
         .task(
@@ -364,12 +364,12 @@ fn unreachable_hosts_keep_the_words_of_ssh() {
         .event(Event::HostResult {
             task: id,
             host: "mq-1".into(),
-            result: ok(),
+            result: ok().into(),
         })
         .event(Event::HostResult {
             task: id,
             host: "mq-3".into(),
-            result: ok(),
+            result: ok().into(),
         })
         .event(Event::TaskFinished { task: id })
         .unreachable(
@@ -535,7 +535,7 @@ fn batches_skipped_plays_and_interrupts_are_told() {
         .event(Event::HostResult {
             task: id,
             host: "mq-2".into(),
-            result: changed(vec![]),
+            result: changed(vec![]).into(),
         })
         .event(Event::Interrupted)
         .end();

@@ -230,7 +230,7 @@ impl Told {
                     names.insert(task.id, task.name.clone());
                 }
                 Event::HostResult { task, host: h, result } if h == host => {
-                    results.push((names.get(task).cloned().unwrap_or_default(), result.clone()));
+                    results.push((names.get(task).cloned().unwrap_or_default(), (**result).clone()));
                 }
                 _ => {}
             }

@@ -131,7 +131,7 @@ impl Dispatcher<'_> {
             turn.come_back(now_s);
         }
         // What the tasks did is told before what follows it.
-        let least = batch.least().unwrap_or_else(|| Pos(vec![u32::MAX]));
+        let least = batch.least().unwrap_or_else(Pos::end);
         batch.finish_tasks(Some(&least), self.sink);
         batch.turns.active.insert(index);
         batch.ready.push_back(index);

@@ -6,7 +6,7 @@ use super::*;
 
 impl HostRun {
     pub(super) fn step_facts(&mut self, world: &mut World<'_>) -> Flow {
-        let pos = Pos(vec![0]);
+        let pos = Pos::facts();
         if !self.started {
             self.started = true;
             let info = TaskInfo {
@@ -45,7 +45,7 @@ impl HostRun {
                 let result = result::simple(TaskStatus::Ok);
                 world.out.push(Out::Result {
                     pos,
-                    result: Box::new(result),
+                    result: Arc::new(result),
                 });
                 Flow::Again
             }
@@ -74,7 +74,7 @@ impl HostRun {
         result.failure = Some(failed);
         world.out.push(Out::Result {
             pos,
-            result: Box::new(result),
+            result: Arc::new(result),
         });
         Flow::Leave(Next::Done)
     }

@@ -135,6 +135,8 @@ impl HostRun {
                     ..(*run.scope).clone()
                 });
             }
+            // An outcome is large, and most tasks have one.
+            run.results.reserve_exact(usize::from(run.results.is_empty()));
             run.results.push(outcome);
         }
     }
@@ -159,7 +161,7 @@ impl HostRun {
         let looked = |path: &&str| {
             looks
                 .iter()
-                .any(|probe| matches!(probe, Probe::Stat { path: p, .. } | Probe::Read { path: p, .. } if p == path))
+                .any(|probe| matches!(probe, Probe::Stat { path: p, .. } | Probe::Read { path: p, .. } if **p == **path))
         };
         named.filter(looked).map(str::to_owned).collect()
     }
@@ -359,7 +361,9 @@ impl HostRun {
         if !meta && !summary.unreachable && summary.status != TaskStatus::Skipped {
             self.walk.has_run(&task);
         }
-        let mut result = result::told(&summary, no_log, hide_diff);
+        let failed = matches!(summary.status, TaskStatus::Failed | TaskStatus::Rescued);
+        let failed = failed.then(|| Value::Object(summary.value.clone()));
+        let mut result = result::told(&mut summary, no_log, hide_diff);
         let key = &self.play.shared.options.mask_key;
         result
             .value
@@ -370,16 +374,15 @@ impl HostRun {
         if !summary.quiet && !meta {
             world.out.push(Out::Result {
                 pos: pos.clone(),
-                result: Box::new(result),
+                result: Arc::new(result),
             });
         }
-        match summary.status {
-            TaskStatus::Failed | TaskStatus::Rescued => {
+        match failed {
+            Some(value) => {
                 self.check_failed |= check && summary.status == TaskStatus::Failed;
                 if fatal {
                     self.make_fatal(&pos, world);
                 }
-                let value = Value::Object(summary.value.clone());
                 self.produced.set("ansible_failed_result", Ok(Arc::new(value)));
                 let name = task.name.as_ref().and_then(|n| n.as_str()).unwrap_or_default();
                 self.produced.set(
@@ -388,7 +391,7 @@ impl HostRun {
                 );
                 self.after_failure(fatal);
             }
-            _ => {
+            None => {
                 if self.play.strict {
                     self.before = Some(self.walk.clone());
                 }

@@ -73,17 +73,16 @@ impl HostRun {
             .filter(|(vm, reply)| **vm && ran(reply));
         self.vm_starts += started.count() as u64;
         self.acts.count(flight.outward);
-        let (did, seen): (Vec<Reply>, Vec<Reply>) =
-            response.replies.into_iter().partition(|r| matches!(r, Reply::Did(_)));
-        let outcomes: Vec<Outcome> = did
-            .into_iter()
-            .skip(usize::from(flight.noted))
-            .take(flight.ops)
-            .filter_map(|r| match r {
-                Reply::Did(outcome) => Some(outcome),
-                Reply::Seen(_) => None,
-            })
-            .collect();
+        let mut seen = Vec::with_capacity(response.replies.len());
+        let mut did = Vec::new();
+        for reply in response.replies {
+            match reply {
+                Reply::Did(outcome) => did.push(outcome),
+                Reply::Seen(observation) => seen.push(observation),
+            }
+        }
+        let noted = usize::from(flight.noted);
+        let outcomes: Vec<Outcome> = did.into_iter().skip(noted).take(flight.ops).collect();
         self.executions += outcomes.iter().filter(|o| o.status != Status::NotRun).count() as u64;
         let all_done = outcomes.iter().all(Outcome::is_done);
         if all_done {
@@ -91,10 +90,8 @@ impl HostRun {
                 Step::Probe(probe) => Some(probe),
                 Step::Op(_) => None,
             });
-            for (probe, reply) in probes.zip(seen) {
-                if let Reply::Seen(observation) = reply {
-                    self.cache.insert(probe, observation);
-                }
+            for (probe, observation) in probes.zip(seen) {
+                self.cache.insert(probe, observation);
             }
         }
         if flight.ops == 0 {
@@ -216,13 +213,13 @@ impl HostRun {
                 if error.kind == CallErrorKind::Become && self.facts_pending {
                     // The host was reached; it is the first task that fails, as with Ansible.
                     self.facts_pending = false;
-                    self.fail_facts(world, Pos(vec![0]), failure);
+                    self.fail_facts(world, Pos::facts(), failure);
                     return;
                 }
                 if self.ignores_unreachable(world) {
                     return self.go_on_unreachable(failure, world);
                 }
-                let at = pos.clone().unwrap_or_else(|| Pos(vec![0]));
+                let at = pos.clone().unwrap_or_else(Pos::facts);
                 if self.is_fatal(world) {
                     self.make_fatal(&at, world);
                 }
@@ -251,7 +248,7 @@ impl HostRun {
         let flag = match &self.current {
             Some(run) => self.evaluation(run.scope.clone()).flag(&run.task, what, field),
             None => {
-                let evaluation = self.evaluation(self.scope_for(&Pos(vec![0]), None, world));
+                let evaluation = self.evaluation(self.scope_for(&Pos::facts(), None, world));
                 let node = field(&self.play.play.common);
                 node.map(|n| evaluation.boolean(n, what)).transpose()
             }
@@ -291,12 +288,12 @@ impl HostRun {
         }
         self.facts_pending = false;
         self.count(TaskStatus::Ignored, false);
-        let summary = result::summarise(false, vec![outcome]);
-        let mut told = result::told(&summary, false, false);
+        let mut summary = result::summarise(false, vec![outcome]);
+        let mut told = result::told(&mut summary, false, false);
         told.status = TaskStatus::Ignored;
         world.out.push(Out::Result {
-            pos: Pos(vec![0]),
-            result: Box::new(told),
+            pos: Pos::facts(),
+            result: Arc::new(told),
         });
     }
 

@@ -22,7 +22,7 @@ use crate::diagnostic::{Code, Diagnostic};
 use crate::engine::ahead;
 use crate::engine::blackboard::{Blackboard, HostVars};
 use crate::engine::control::{self, Effect};
-use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered, search_directories};
+use crate::engine::evaluate::{Evaluation, Trouble, item_scope, rendered};
 use crate::engine::event::{self, Failed, HostResult, Mode, Section, Stats, TaskInfo, TaskStatus};
 use crate::engine::ledger;
 use crate::engine::mask;
@@ -117,7 +117,7 @@ pub enum Out {
     },
     Result {
         pos: Pos,
-        result: Box<HostResult>,
+        result: Arc<HostResult>,
     },
     Retrying {
         pos: Pos,
@@ -483,7 +483,7 @@ impl HostRun {
             return None;
         }
         if self.facts_pending {
-            return Some(Pos(vec![0]));
+            return Some(Pos::facts());
         }
         self.walk.current().map(|_| self.walk.pos())
     }
@@ -587,20 +587,11 @@ pub fn scope(
     task: Option<&Arc<Task>>,
     board: &Arc<Blackboard>,
 ) -> TaskScope {
-    let chain = task.map_or_else(Vec::new, |t| {
-        t.chain
-            .iter()
-            .filter(|c| !Arc::ptr_eq(c, &play.play.common))
-            .cloned()
-            .collect()
-    });
     let trace: Arc<Trace> = Arc::default();
     TaskScope {
         host: layers.clone(),
         produced,
-        chain,
-        role: task.and_then(|t| t.role.clone()),
-        search: task.map_or_else(Default::default, |t| Arc::new(search_directories(t, &play.play.path))),
+        task: task.map(|task| (task.clone(), play.play.clone())),
         local: Arc::default(),
         hostvars: Some(HostVars {
             board: board.clone(),

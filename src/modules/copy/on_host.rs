@@ -172,7 +172,7 @@ impl OnHost {
 
     fn read_source(&self) -> Probe {
         Probe::Read {
-            path: self.src.clone(),
+            path: self.src.as_str().into(),
             max: READ_LIMIT,
         }
     }
@@ -199,7 +199,7 @@ impl OnHost {
             )));
         }
         let hash = |path: &str, algorithm: &str| Probe::Hash {
-            path: path.to_owned(),
+            path: path.into(),
             algorithm: algorithm.to_owned(),
         };
         let text = |probe: Probe| match seen.get(&probe)? {

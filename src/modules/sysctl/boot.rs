@@ -2,36 +2,48 @@
 
 use crate::host::{Files, Probe};
 use crate::modules::knob::squeeze;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Name → path below `/proc/sys`, after sysctl.d(5): if the first separator is a slash all is as written, if it is a dot
 /// dots are slashes and slashes are dots.
 pub fn key_path(name: &str) -> String {
+    let mut path = String::with_capacity(name.len());
+    path.extend(path_of(name));
+    path
+}
+
+fn path_of(name: &str) -> impl Iterator<Item = char> {
     let name = name.trim();
-    match name.find(['.', '/']) {
-        Some(at) if name[at..].starts_with('.') => {
-            let mut path = String::with_capacity(name.len());
-            path.extend(name.chars().map(|c| match c {
-                '.' => '/',
-                '/' => '.',
-                c => c,
-            }));
-            path
-        }
-        _ => name.trim_start_matches("/proc/sys/").to_owned(),
-    }
+    let dotted = name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('.'));
+    let name = if dotted { name } else { name.trim_start_matches("/proc/sys/") };
+    name.chars().map(move |c| match c {
+        '.' if dotted => '/',
+        '/' if dotted => '.',
+        c => c,
+    })
 }
 
 /// Everything `systemd-sysctl` reads at boot. A file masks those of its name further down even if it is empty or no file.
-pub fn boot_probes() -> impl Iterator<Item = Probe> {
-    DIRS.iter().map(|dir| Probe::read_glob(format!("{dir}/*.conf")))
+pub fn boot_probes() -> &'static [Probe] {
+    static PROBES: LazyLock<Vec<Probe>> = LazyLock::new(|| {
+        let all = DIRS.iter().map(|dir| Probe::read_glob(format!("{dir}/*.conf")));
+        all.collect()
+    });
+    &PROBES
 }
 
-/// A line that says something: number from 0, path or pattern, value (`None`: a bare `-key`).
+/// A line that says something: number from 0, name or pattern, value (`None`: a bare `-key`).
 pub struct Line<'a> {
     at: usize,
-    path: String,
+    name: &'a str,
     value: Option<&'a str>,
+}
+
+impl Line<'_> {
+    /// Whether it is about the key at this path.
+    fn is_of(&self, path: &str) -> bool {
+        path_of(self.name).eq(path.chars())
+    }
 }
 
 fn line(at: usize, text: &str) -> Option<Line<'_>> {
@@ -44,8 +56,8 @@ fn line(at: usize, text: &str) -> Option<Line<'_>> {
         None if text.starts_with('-') => (text, None),
         None => return None,
     };
-    let path = key_path(key.trim().trim_start_matches('-'));
-    Some(Line { at, path, value })
+    let name = key.trim().trim_start_matches('-');
+    Some(Line { at, name, value })
 }
 
 /// The lines that say something.
@@ -56,7 +68,7 @@ pub fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
 /// The value the file gives the key: that of the last line.
 pub fn assignment(text: &str, path: &str) -> Option<String> {
     lines(text)
-        .filter(|l| l.path == path)
+        .filter(|l| l.is_of(path))
         .filter_map(|l| l.value)
         .last()
         .map(squeeze)
@@ -65,7 +77,7 @@ pub fn assignment(text: &str, path: &str) -> Option<String> {
 /// The file with the last line of the key changed, or one added at the end (as `name`).
 pub fn with(text: &str, path: &str, name: &str, value: &str) -> String {
     let Some(at) = lines(text)
-        .filter(|l| l.path == path && l.value.is_some())
+        .filter(|l| l.is_of(path) && l.value.is_some())
         .last()
         .map(|l| l.at)
     else {
@@ -90,7 +102,7 @@ pub fn with(text: &str, path: &str, name: &str, value: &str) -> String {
 
 /// The file without any line of the key.
 pub fn without(text: &str, path: &str) -> String {
-    let gone: Vec<usize> = lines(text).filter(|l| l.path == path).map(|l| l.at).collect();
+    let gone: Vec<usize> = lines(text).filter(|l| l.is_of(path)).map(|l| l.at).collect();
     text.split_inclusive('\n')
         .enumerate()
         .filter(|(n, _)| !gone.contains(n))
@@ -116,13 +128,14 @@ struct Assignment {
 fn assignments(text: &str) -> Vec<Assignment> {
     let all = lines(text).map(|line| Assignment {
         line: line.at + 1,
-        pattern: line.path,
+        pattern: key_path(line.name),
         value: line.value.map(squeeze),
     });
     all.collect()
 }
 
 /// What will be set, and where that is said.
+#[derive(Clone)]
 pub struct Winner {
     pub file: String,
     pub line: usize,
