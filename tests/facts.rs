@@ -35,7 +35,7 @@ fn ours() -> Map<String, Value> {
         peer.call(&request).await.unwrap()
     });
     match &response.replies[0] {
-        Reply::Seen(Observation::Facts(Value::Object(facts))) => facts.clone(),
+        Reply::Seen(Observation::Facts(facts)) => facts.as_object().unwrap().clone(),
         other => panic!("{other:?}"),
     }
 }

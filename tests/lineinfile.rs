@@ -210,7 +210,7 @@ fn ours(case: &Case) -> Value {
     };
     let source = |probe: &Probe| {
         Some(match probe {
-            Probe::Stat { .. } => Observation::Stat(Some(stat.clone())),
+            Probe::Stat { .. } => Observation::Stat(Some(stat.clone().into())),
             _ => Observation::Content(Some(Content::from(&case.text))),
         })
     };

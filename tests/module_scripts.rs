@@ -94,7 +94,7 @@ impl Shell {
 
     fn observe(&self, probe: &Probe) -> Observation {
         match probe {
-            Probe::Stat { path, follow } => Observation::Stat(stat(Path::new(&**path), *follow)),
+            Probe::Stat { path, follow } => Observation::Stat(stat(Path::new(&**path), *follow).map(Into::into)),
             Probe::Read { path, .. } => Observation::Content(std::fs::read(&**path).ok().map(Content::from)),
             Probe::Hash { path, .. } => {
                 Observation::Text(std::fs::read(&**path).ok().map(|bytes| Content::from(bytes).sha1()))

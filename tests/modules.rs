@@ -567,9 +567,9 @@ impl Host {
         }
         let tree = self.tree.as_ref()?;
         match probe {
-            Probe::Stat { path, follow: false } => Some(Observation::Stat(node(tree, path).map(|e| e.stat))),
+            Probe::Stat { path, follow: false } => Some(Observation::Stat(node(tree, path).map(|e| e.stat.into()))),
             Probe::Stat { path, follow: true } => Some(Observation::Stat(
-                resolve(tree, path).and_then(|p| node(tree, &p)).map(|e| e.stat),
+                resolve(tree, path).and_then(|p| node(tree, &p)).map(|e| e.stat.into()),
             )),
             Probe::Read { path, .. } => {
                 let found = resolve(tree, path).and_then(|p| node(tree, &p));
@@ -922,7 +922,7 @@ fn observation(text: &str, value: &Value) -> Result<(String, Observation)> {
         "read" => Observation::Content(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
         "stat" | "stat_follow" => Observation::Stat(match value {
             Value::Null => None,
-            Value::Object(map) => Some(stat_of(map)?),
+            Value::Object(map) => Some(stat_of(map)?.into()),
             _ => return Err("expected a mapping or null".to_owned()),
         }),
         "glob" => Observation::List(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
@@ -931,7 +931,7 @@ fn observation(text: &str, value: &Value) -> Result<(String, Observation)> {
             Observation::Files(files.into())
         }
         "hash" | "tcp" => Observation::Text(serde_json::from_value(value.clone()).map_err(|e| e.to_string())?),
-        "facts" => Observation::Facts(value.clone()),
+        "facts" => Observation::Facts(value.clone().into()),
         "exec" => Observation::Exec(exec_result(value)?),
         other => return Err(format!("there is no look `{other}`")),
     };

@@ -252,7 +252,10 @@ fn read_refuses_what_is_no_file(host: &Backend) {
 fn read_says_when_a_file_is_too_large(host: &Backend) {
     let dir = Scratch::new(host);
     dir.file("f", b"12345", 0o644);
-    let read = |max| Probe::Read { path: dir.at("f").into(), max };
+    let read = |max| Probe::Read {
+        path: dir.at("f").into(),
+        max,
+    };
     let answers = host.look([read(4), read(5)]);
     assert_eq!(
         answers[0],

@@ -628,7 +628,7 @@ fn interrupted_once() {
             .contains(&"await_online_quorum_plus_one".to_owned());
         assert!(back || resume(&told).contains(&host), "{moment}: {}", resume(&told));
         let drained = world.with(|c| c.nodes[&host].drained);
-        let written = fleet.host(&host).lock().unwrap().files["/conf"] == Node::file("new");
+        let written = fleet.host(&host).lock().unwrap().files.get("/conf") == Some(&Node::file("new"));
         let warned = told
             .events
             .iter()

@@ -313,7 +313,7 @@ impl File {
                     Observation::Stat(old) => old,
                     _ => None,
                 };
-                let mut stat = old.unwrap_or(Stat {
+                let mut stat = old.map(Arc::unwrap_or_clone).unwrap_or(Stat {
                     kind: FileKind::File,
                     mode: 0o644,
                     uid: 0,
@@ -361,7 +361,7 @@ impl File {
                     stat.size = content.as_bytes().len() as u64;
                 }
                 stat.target = self.stat.target.clone().or(stat.target);
-                Observation::Stat(Some(stat))
+                Observation::Stat(Some(Arc::new(stat)))
             }
             Probe::Read { .. } => {
                 let old = match &seen {

@@ -71,6 +71,17 @@ impl Produced {
         Arc::make_mut(&mut self.values).insert(name.to_owned(), value);
     }
 
+    /// Facts as they were gathered.
+    pub fn begin_facts(&mut self, gathered: Arc<Value>) {
+        match gathered.as_object() {
+            // Nothing to merge or to name otherwise: they are shared with the look that found them.
+            Some(facts) if self.facts.is_none() && !facts.keys().any(|k| k.starts_with("ansible_")) => {
+                self.facts = Some(gathered);
+            }
+            facts => self.add_facts(facts.unwrap_or(&Map::new())),
+        }
+    }
+
     pub fn add_facts(&mut self, new: &Map<String, Value>) {
         let mut facts = self
             .facts

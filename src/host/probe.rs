@@ -201,7 +201,7 @@ pub type Files = BTreeMap<String, Option<Content>>;
 #[serde(rename_all = "snake_case")]
 pub enum Observation {
     /// `None`: nothing is there.
-    Stat(Option<Stat>),
+    Stat(Option<Arc<Stat>>),
     /// `None`: nothing is there.
     Content(Option<Content>),
     Text(Option<String>),
@@ -209,7 +209,7 @@ pub enum Observation {
     /// `None`: no regular file, not to be read, or more than [`Probe::READ_MAX`] bytes.
     Files(Arc<Files>),
     Exec(ExecResult),
-    Facts(serde_json::Value),
+    Facts(Arc<serde_json::Value>),
     /// The look itself failed (no permission, time limit, not a directory...): an answer, not an error of the run.
     Failed(String),
     /// Dry run only: an earlier task may change it; the text says which.

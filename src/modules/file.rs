@@ -6,6 +6,7 @@ use super::{Action, ArgError, ArgKind, ArgSpec, Args, Change, Decision, Failure,
 use super::{Seen, Stop};
 use crate::host::{Delta, Effect, Facet, FileKind, Observation, Op, Probe, Stat, Undo};
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 pub static SPEC: ModuleSpec = ModuleSpec {
     name: "file",
@@ -206,7 +207,7 @@ impl Action for File {
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
         let stat = match seen.raw(&Probe::stat(&self.path))? {
-            Observation::Stat(stat) => stat,
+            Observation::Stat(stat) => stat.map(Arc::unwrap_or_clone),
             Observation::Failed(text) => return Err(Stop::Fail(Failure::new(text))),
             Observation::Unknown(why) => return self.unknown(&why),
             other => return Err(Stop::Fail(Failure::new(format!("unexpected answer: {other:?}")))),

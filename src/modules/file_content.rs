@@ -4,6 +4,7 @@ use super::broker_file;
 use super::file_attributes::{Attributes, Mode, describe};
 use super::{ArgError, Args, Change, Decision, Failure, Report, Seen, Stop};
 use crate::host::{Content, Delta, Facet, FileKind, Guard, Observation, Op, Probe, Stat, Undo};
+use std::sync::Arc;
 
 /// Up to this size (bytes) the old content travels, for diff and way back; above, hashes are compared.
 pub const READ_LIMIT: u64 = 512 * 1024;
@@ -347,7 +348,7 @@ impl FileContent {
                 step.then_report(self.writing.write(path, Before::Absent, &self.content, seen)?);
                 return Ok(step);
             }
-            Found::Some { stat, target } => (stat, target.map(|t| *t)),
+            Found::Some { stat, target } => (stat, target),
         };
         if !self.force {
             return Ok(Step {
@@ -375,7 +376,7 @@ impl FileContent {
         if stat.kind == FileKind::Directory {
             return Err(Stop::Fail(Failure::new(format!("`{path}` is a directory"))));
         }
-        let before = Before::of(path, stat.clone(), self.is_large(), seen)?;
+        let before = Before::of(path, Stat::clone(&stat), self.is_large(), seen)?;
         let same = match &before {
             Before::Content(_, old) => *old == self.content,
             Before::Hash(_, hash) => *hash == self.content.sha256(),
@@ -476,9 +477,9 @@ enum Found {
     Unknown(String),
     Some {
         /// Of the path itself.
-        stat: Stat,
+        stat: Arc<Stat>,
         /// Symlinks followed; `None`: leads nowhere.
-        target: Option<Box<Stat>>,
+        target: Option<Arc<Stat>>,
     },
 }
 
@@ -490,15 +491,12 @@ fn look(path: &str, seen: &Seen<'_>) -> Result<Found, Stop> {
         Observation::Failed(text) => Err(Stop::Fail(Failure::new(text))),
         Observation::Stat(Some(stat)) if stat.kind == FileKind::Link => match seen.raw(&Probe::stat_follow(path))? {
             Observation::Unknown(why) => Ok(Found::Unknown(why)),
-            Observation::Stat(target) => Ok(Found::Some {
-                stat,
-                target: target.map(Box::new),
-            }),
+            Observation::Stat(target) => Ok(Found::Some { stat, target }),
             Observation::Failed(text) => Err(Stop::Fail(Failure::new(text))),
             _ => Ok(Found::Some { stat, target: None }),
         },
         Observation::Stat(Some(stat)) => Ok(Found::Some {
-            target: Some(Box::new(stat.clone())),
+            target: Some(stat.clone()),
             stat,
         }),
         other => Err(Stop::Fail(Failure::new(format!(

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::host::{Content, ExecResult, Observation, Probe, Stat};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Why `decide` cannot answer yet. Made by the accessors of [`Seen`], passed on with `?`.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,7 +79,7 @@ impl<'a> Seen<'a> {
     /// `lstat`; `None`: nothing there.
     pub fn stat(&self, path: &str) -> Result<Option<Stat>, Stop> {
         match self.get(&Probe::stat(path))? {
-            Observation::Stat(stat) => Ok(stat),
+            Observation::Stat(stat) => Ok(stat.map(Arc::unwrap_or_clone)),
             other => Err(mismatch(&other)),
         }
     }
@@ -87,7 +87,7 @@ impl<'a> Seen<'a> {
     /// `stat` through symlinks; `None`: nothing there.
     pub fn stat_follow(&self, path: &str) -> Result<Option<Stat>, Stop> {
         match self.get(&Probe::stat_follow(path))? {
-            Observation::Stat(stat) => Ok(stat),
+            Observation::Stat(stat) => Ok(stat.map(Arc::unwrap_or_clone)),
             other => Err(mismatch(&other)),
         }
     }

@@ -115,7 +115,7 @@ impl Action for Setup {
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
-        let Observation::Facts(Value::Object(facts)) = seen.get(&Probe::Facts)? else {
+        let Observation::Facts(facts) = seen.get(&Probe::Facts)? else {
             return Err(Stop::Fail(Failure::new("the host told no facts")));
         };
         // Ansible's own name goes with the long form in results and filters, with the short one in `ansible_facts`.
@@ -128,9 +128,11 @@ impl Action for Setup {
             }
         };
         let kept: Map<String, Value> = facts
+            .as_object()
             .into_iter()
+            .flatten()
             .filter(|(name, _)| wanted(name))
-            .map(|(name, value)| (long(&name), value))
+            .map(|(name, value)| (long(name), value.clone()))
             .collect();
         let mut report = Report::new().with("ansible_facts", kept.clone());
         report.facts = kept;

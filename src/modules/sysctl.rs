@@ -9,6 +9,7 @@ use super::{Action, ArgError, ArgKind, ArgSpec, Args, Decision, Kind, ModuleSpec
 use crate::diagnostic::similar_name;
 use crate::host::{Layer, Probe};
 use serde_json::{Map, Value};
+use std::sync::LazyLock;
 
 const DEFAULT_FILE: &str = "/etc/sysctl.d/60-rmqplay.conf";
 
@@ -282,11 +283,13 @@ fn numbers(value: &str) -> Option<Vec<i64>> {
     value.split_whitespace().map(|w| w.parse().ok()).collect()
 }
 
+static LINK: LazyLock<Probe> = LazyLock::new(|| Probe::stat("/etc/sysctl.d/99-sysctl.conf"));
+
 impl Sysctl {
     fn link_probe(&self) -> Option<Probe> {
         // `/etc/sysctl.conf` counts at boot only where a distribution links to it.
         let inside = |dir: &&str| self.file.strip_prefix(*dir).is_some_and(|rest| rest.starts_with('/'));
-        (!DIRS.iter().any(inside)).then(|| Probe::stat("/etc/sysctl.d/99-sysctl.conf"))
+        (!DIRS.iter().any(inside)).then(|| LINK.clone())
     }
 
     /// Whether nobody can set the key here: a network namespace shows some keys of the kernel as a whole read-only
@@ -376,12 +379,7 @@ impl Action for Sysctl {
                             setting.name
                         ));
                     }
-                    edits.put(
-                        format!("sysctl {} (live)", setting.name),
-                        &setting.live,
-                        live,
-                        &target,
-                    );
+                    edits.put(format!("sysctl {} (live)", setting.name), &setting.live, live, &target);
                 }
                 _ => {}
             }

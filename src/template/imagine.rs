@@ -256,7 +256,12 @@ impl Templar {
         let mut failed = None;
         let mut go = |given: Vec<bool>, otherwise: bool, out: &mut Imagined| {
             let guess = Rc::new(Guess::new(given, otherwise));
-            let ctx = Ctx::new(self.inner.clone(), scope.clone(), search.to_vec(), Some(options.clone()));
+            let ctx = Ctx::new(
+                self.inner.clone(),
+                scope.clone(),
+                search.to_vec(),
+                Some(options.clone()),
+            );
             let ctx = ctx.guessing(guess.clone());
             match one(&self.inner, &ctx, &guess, compiled, place, options, scope) {
                 Ok(way) if out.ways.contains(&way) => {}

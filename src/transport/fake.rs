@@ -1,6 +1,9 @@
 //! Hosts in memory: for tests of the engine and for `--simulate`. A [`FakeHost`] answers probes and ops as a real
 //! one would, as far as files go; commands are answered by a [`Program`].
 
+mod tree;
+
+pub use self::tree::Tree;
 use crate::host::{
     Content, Exec, ExecResult, FileKind, Guard, Observation, Op, Outcome, Probe, Stat, Status, kernel_file,
 };
@@ -79,8 +82,8 @@ fn root() -> String {
 /// The state of a host.
 #[derive(Clone, Default)]
 pub struct FakeHost {
-    pub files: BTreeMap<String, Node>,
-    pub facts: Value,
+    pub files: Tree,
+    pub facts: Arc<Value>,
     /// Free for programs: packages, units, users...
     pub state: BTreeMap<String, Value>,
     /// Every command that acted, in order.
@@ -117,7 +120,9 @@ impl FakeHost {
     pub fn put(&mut self, path: &str, node: Node) {
         let mut above = path;
         while let Some((parent, _)) = above.rsplit_once('/').filter(|(p, _)| !p.is_empty()) {
-            self.files.entry(parent.to_owned()).or_insert_with(Node::directory);
+            if !self.files.contains_key(parent) {
+                self.files.insert(parent.to_owned(), Node::directory());
+            }
             above = parent;
         }
         self.files.insert(path.to_owned(), node);
@@ -152,11 +157,8 @@ impl FakeHost {
             require_literal_separator: true,
             ..glob::MatchOptions::new()
         };
-        let literal = pattern.split(['*', '?', '[']).next().unwrap_or_default().to_owned();
-        let below = self
-            .files
-            .range(literal.clone()..)
-            .take_while(move |(path, _)| path.starts_with(&literal));
+        let literal = pattern.split(['*', '?', '[']).next().unwrap_or_default();
+        let below = self.files.beginning_with(&literal);
         Ok(below.filter(move |(path, _)| wanted.matches_with(path, as_sh)))
     }
 
@@ -164,7 +166,7 @@ impl FakeHost {
         match probe {
             Probe::Stat { path, follow } => {
                 let path = if *follow { self.resolve(path) } else { path.to_string() };
-                Observation::Stat(self.files.get(&path).map(|node| Stat {
+                let stat = self.files.get(&path).map(|node| Stat {
                     kind: node.kind,
                     mode: node.mode,
                     uid: u32::from(node.owner != "root") * 1000,
@@ -182,7 +184,8 @@ impl FakeHost {
                     block_size: 4096,
                     rdev: 0,
                     target: node.target.clone(),
-                }))
+                });
+                Observation::Stat(stat.map(Arc::new))
             }
             Probe::Read { path, max } => match self.files.get(&self.resolve(path)) {
                 Some(node) if node.kind == FileKind::Directory => {
@@ -311,9 +314,10 @@ impl FakeHost {
             }
             Op::Remove { path, recursive } => {
                 let below = format!("{path}/");
+                let inside: Vec<String> = self.files.beginning_with(&below).map(|(p, _)| p.clone()).collect();
                 if *recursive {
-                    self.files.retain(|p, _| !p.starts_with(&below));
-                } else if self.files.keys().any(|p| p.starts_with(&below)) {
+                    inside.iter().for_each(|path| drop(self.files.remove(path)));
+                } else if !inside.is_empty() {
                     return Outcome::failed(format!("{path}: Directory not empty"));
                 }
                 self.files.remove(path);

@@ -10,17 +10,24 @@ use std::sync::Arc;
 
 /// Hosts are made on first contact and are gone at the end of the run.
 pub fn fleet() -> FakeConnector {
-    let with_rabbitmq = |name: &str| {
-        let mut host = bare_node(name);
-        debian::install(&mut host);
+    let mut image = bare_node();
+    debian::unpack(&mut image);
+    let with_rabbitmq = move |image: &FakeHost, name: &str| {
+        let mut host = named(image, name);
+        debian::restart(&mut host);
         host
     };
-    FakeConnector::new(with_rabbitmq, Arc::new(debian::Debian))
+    connector(image, with_rabbitmq)
 }
 
 /// The same without RabbitMQ, which can be installed.
 pub fn bare() -> FakeConnector {
-    FakeConnector::new(bare_node, Arc::new(debian::Debian))
+    connector(bare_node(), named)
+}
+
+fn connector(mut image: FakeHost, boot: impl Fn(&FakeHost, &str) -> FakeHost + Send + Sync + 'static) -> FakeConnector {
+    image.files = image.files.into_image();
+    FakeConnector::new(move |name| boot(&image, name), Arc::new(debian::Debian))
 }
 
 const FILES: &[(&str, &str)] = &[
@@ -75,16 +82,21 @@ const DIRECTORIES: &[&str] = &[
     "/var/lib",
 ];
 
-fn bare_node(name: &str) -> FakeHost {
+fn bare_node() -> FakeHost {
     let mut host = FakeHost::with(FILES.iter().copied());
     for directory in DIRECTORIES {
         host.put(directory, Node::directory());
     }
+    host.put("/etc/hosts", Node::file("127.0.0.1 localhost\n"));
+    host
+}
+
+fn named(image: &FakeHost, name: &str) -> FakeHost {
+    let mut host = image.clone();
     for file in ["/etc/hostname", "/proc/sys/kernel/hostname"] {
         host.put(file, Node::file(format!("{name}\n")));
     }
-    host.put("/etc/hosts", Node::file("127.0.0.1 localhost\n"));
-    host.facts = json!({
+    host.facts = Arc::new(json!({
         "architecture": "x86_64", "distribution": "Debian", "distribution_version": "13",
         "distribution_major_version": "13", "distribution_release": "trixie", "os_family": "Debian",
         "kernel": "6.12.0", "system": "Linux", "hostname": name, "nodename": name, "fqdn": name, "domain": "",
@@ -94,6 +106,6 @@ fn bare_node(name: &str) -> FakeHost {
         "interfaces": ["lo", "eth0"], "all_ipv4_addresses": ["192.0.2.10"], "all_ipv6_addresses": [],
         "default_ipv4": {"address": "192.0.2.10", "interface": "eth0", "gateway": "192.0.2.1"}, "default_ipv6": {},
         "mounts": [], "devices": {}, "env": {}, "user_id": "root", "user_uid": 0, "user_gid": 0, "user_dir": "/root",
-    });
+    }));
     host
 }

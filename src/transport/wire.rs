@@ -9,6 +9,7 @@ use super::shell::{Plan, Source, Unit, detour};
 use super::{CallError, CallErrorKind, Reply, Request};
 use crate::host::{Content, ExecResult, FileKind, Observation, Op, Outcome, Stat, Status, facts};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Cap of each stream of an op's command, in bytes; `CAP` in `peer.sh`.
 pub const STREAM_CAP: usize = 1024 * 1024;
@@ -285,7 +286,7 @@ impl<'a> Wire<'a> {
             }
         }
         for (at, stat) in found {
-            replies[at] = Reply::Seen(Observation::Stat(Some(stat)));
+            replies[at] = Reply::Seen(Observation::Stat(Some(Arc::new(stat))));
         }
         Ok(replies)
     }
@@ -472,7 +473,9 @@ impl<'a> Wire<'a> {
                 (name, _) => return Err(lost(&format!("`{name}` among facts"))),
             }
         }
-        Ok(Reply::Seen(Observation::Facts(facts::parse(&facts::Parts(parts)))))
+        Ok(Reply::Seen(Observation::Facts(Arc::new(facts::parse(&facts::Parts(
+            parts,
+        ))))))
     }
 
     fn probed(&mut self, limit: u32) -> Result<Reply, CallError> {

@@ -35,9 +35,8 @@ impl HostRun {
         match self.cache.fresh(&Probe::Facts).cloned() {
             None => Flow::Leave(self.call(Vec::new(), vec![Probe::Facts], None, world)),
             Some(Observation::Facts(facts)) => {
-                let facts = facts.as_object().cloned().unwrap_or_default();
                 self.facts_pending = false;
-                self.produced.add_facts(&facts);
+                self.produced.begin_facts(facts);
                 if let Some(facts) = &self.produced.facts {
                     world.board.publish_facts(&self.name, &pos, facts);
                 }

@@ -159,9 +159,9 @@ impl HostRun {
             .iter()
             .filter_map(|name| arguments.get(*name)?.as_str());
         let looked = |path: &&str| {
-            looks
-                .iter()
-                .any(|probe| matches!(probe, Probe::Stat { path: p, .. } | Probe::Read { path: p, .. } if **p == **path))
+            looks.iter().any(
+                |probe| matches!(probe, Probe::Stat { path: p, .. } | Probe::Read { path: p, .. } if **p == **path),
+            )
         };
         named.filter(looked).map(str::to_owned).collect()
     }

@@ -15,7 +15,11 @@ pub fn key_path(name: &str) -> String {
 fn path_of(name: &str) -> impl Iterator<Item = char> {
     let name = name.trim();
     let dotted = name.find(['.', '/']).is_some_and(|at| name[at..].starts_with('.'));
-    let name = if dotted { name } else { name.trim_start_matches("/proc/sys/") };
+    let name = if dotted {
+        name
+    } else {
+        name.trim_start_matches("/proc/sys/")
+    };
     name.chars().map(move |c| match c {
         '.' if dotted => '/',
         '/' if dotted => '.',

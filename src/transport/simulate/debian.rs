@@ -32,7 +32,7 @@ pub fn install(host: &mut FakeHost) {
     restart(host);
 }
 
-fn unpack(host: &mut FakeHost) {
+pub fn unpack(host: &mut FakeHost) {
     host.state.insert(INSTALLED.to_owned(), Value::Bool(true));
     host.put("/usr/lib/rabbitmq/bin/rabbitmq-server", Node::file("#!/bin/sh\n"));
     host.put("/etc/rabbitmq/rabbitmq-env.conf", Node::file("# Defaults to rabbit.\n"));
@@ -207,7 +207,7 @@ fn reload(host: &mut FakeHost) -> ExecResult {
 }
 
 /// The process that starts has what systemd has loaded.
-fn restart(host: &mut FakeHost) {
+pub fn restart(host: &mut FakeHost) {
     if !runs(host) {
         host.state.insert(RUNS.to_owned(), Value::Bool(true));
         host.ports.push(5672);
