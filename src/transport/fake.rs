@@ -158,7 +158,7 @@ impl FakeHost {
             ..glob::MatchOptions::new()
         };
         let literal = pattern.split(['*', '?', '[']).next().unwrap_or_default();
-        let below = self.files.beginning_with(&literal);
+        let below = self.files.beginning_with(literal);
         Ok(below.filter(move |(path, _)| wanted.matches_with(path, as_sh)))
     }
 
