@@ -46,7 +46,9 @@ pub struct Line<'a> {
 impl Line<'_> {
     /// Whether it is about the key at this path.
     fn is_of(&self, path: &str) -> bool {
-        path_of(self.name).eq(path.chars())
+        // A path is as long as its name, or that begins with `/proc/sys`.
+        let may_be = self.name.len() == path.len() || self.name.starts_with('/');
+        may_be && path_of(self.name).eq(path.chars())
     }
 }
 
@@ -60,7 +62,7 @@ fn line(at: usize, text: &str) -> Option<Line<'_>> {
         None if text.starts_with('-') => (text, None),
         None => return None,
     };
-    let name = key.trim().trim_start_matches('-');
+    let name = key.trim().trim_start_matches('-').trim_start();
     Some(Line { at, name, value })
 }
 
