@@ -159,7 +159,7 @@ impl ItemOutcome {
 
     /// `ignore_unreachable`: the host could not be reached.
     pub fn unreachable(&self) -> bool {
-        self.values.get("unreachable") == Some(&Value::Bool(true))
+        is_unreachable(&self.values)
     }
 
     pub fn status(&self) -> TaskStatus {
@@ -188,8 +188,9 @@ impl ItemOutcome {
     }
 
     fn registered(&self, mut value: Map<String, Value>) -> Map<String, Value> {
+        let unreachable = is_unreachable(&value);
         value.insert("changed".to_owned(), Value::Bool(self.changed));
-        let failed = self.gave_up || self.failure.is_some() && !self.unreachable();
+        let failed = self.gave_up || self.failure.is_some() && !unreachable;
         value.insert("failed".to_owned(), Value::Bool(failed));
         if self.skipped {
             value.insert("skipped".to_owned(), Value::Bool(true));
@@ -202,6 +203,10 @@ impl ItemOutcome {
         }
         value
     }
+}
+
+fn is_unreachable(values: &Map<String, Value>) -> bool {
+    values.get("unreachable") == Some(&Value::Bool(true))
 }
 
 fn short(item: &Value) -> String {
