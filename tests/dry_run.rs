@@ -287,3 +287,28 @@ fn a_restart_is_foretold_only_of_a_broker_that_is_there() {
     let dry = story(play).mode(Mode::Diff).run(Arc::new(fleet()));
     assert_eq!(statuses(&dry), [Ok, Changed, Changed]);
 }
+
+#[test]
+fn what_was_in_a_directory_that_is_removed_is_gone() {
+    let mut story = tasks(
+        "
+    - {file: {path: /etc/rabbitmq, state: absent}}
+    - {file: {path: /etc/rabbitmq, state: directory}}
+    - {copy: {dest: /etc/rabbitmq/rabbitmq-env.conf, content: \"# Defaults to rabbit.\\n\"}}
+    - {file: {path: /etc/security/limits.conf, state: absent}}
+    - {file: {path: /etc/security/limits.conf, state: touch, modification_time: preserve, access_time: preserve}}
+    - {copy: {dest: /etc/security/limits.conf, content: a}}
+    - {pam_limits: {domain: a, limit_type: soft, limit_item: nofile, value: 1}}
+    - {copy: {dest: /etc/sysctl.d/99-a.conf, content: \"vm.swappiness=1\\n\"}}
+    - {file: {path: /etc/sysctl.d, state: absent}}
+    - {sysctl: {name: vm.swappiness, value: 10}}
+",
+    );
+    let nodes = Arc::new(fleet());
+    story.mode = Mode::Diff;
+    let dry = story.run(nodes.clone());
+    story.mode = Mode::Apply;
+    let applied = story.run(nodes);
+    assert!(statuses(&applied).iter().all(|status| *status == TaskStatus::Changed));
+    assert_eq!(changes(&dry), changes(&applied));
+}

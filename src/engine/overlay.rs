@@ -8,13 +8,15 @@ mod units;
 
 use self::units::Units;
 use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat, kernel_file};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     /// Files as they would be. `None`: removed.
     files: BTreeMap<String, Option<File>>,
+    /// What was removed, with all below it; something else may be there by now.
+    removed: BTreeSet<String>,
     /// Commands that would have run, in order, with what they may have changed and the task that runs them.
     ran: Vec<(Effect, String)>,
     /// What modules foretold (`Change::foretold`), each with how many commands had run by then.
@@ -30,6 +32,8 @@ struct File {
     content: Option<Content>,
     /// A value put into a file of the kernel: what it reads then follows from what it read before.
     put: Option<Content>,
+    /// Empty, unless it was there before.
+    touched: bool,
     stat: PartialStat,
 }
 
@@ -119,10 +123,14 @@ impl Overlay {
                 Op::Remove { path, .. } => {
                     self.files.retain(|p, _| !is_below(p, path));
                     self.files.insert(path.clone(), None);
+                    self.removed.insert(path.clone());
                 }
                 Op::Chmod { path, mode } => self.change(path, |f| f.stat.mode = Some(*mode)),
                 Op::Chown { path, owner, group, .. } => self.change(path, |f| f.stat.set(None, None, owner, group)),
-                Op::Touch { path, .. } => self.change(path, |f| f.stat.kind = f.stat.kind.or(Some(FileKind::File))),
+                Op::Touch { path, .. } => self.change(path, |f| {
+                    f.stat.kind = f.stat.kind.or(Some(FileKind::File));
+                    f.touched |= f.stat.kind == Some(FileKind::File);
+                }),
                 Op::Copy { path, .. } => {
                     self.ran.push((Effect::Mentions(vec![path.clone()]), task.to_owned()));
                 }
@@ -143,6 +151,7 @@ impl Overlay {
         edit(entry.get_or_insert_with(|| File {
             content: None,
             put: None,
+            touched: false,
             stat: PartialStat::default(),
         }));
     }
@@ -171,14 +180,13 @@ impl Overlay {
             _ => None,
         };
         if let Some(path) = path {
-            if let Some(file) = self.files.get(path) {
-                return match file {
-                    None => absent(probe),
-                    Some(file) => file.answer(probe, seen),
-                };
-            }
-            if self.files.iter().any(|(p, f)| f.is_none() && is_below(path, p)) {
-                return absent(probe);
+            let was_removed = self.was_removed(path);
+            match self.files.get(path) {
+                Some(Some(file)) if was_removed => return file.answer(probe, absent(probe)),
+                Some(Some(file)) => return file.answer(probe, seen),
+                Some(None) => return absent(probe),
+                None if was_removed => return absent(probe),
+                None => {}
             }
         }
         let seen = match (probe, seen) {
@@ -187,6 +195,7 @@ impl Overlay {
         };
         let seen = match (probe, seen) {
             (Probe::Glob { pattern }, Observation::List(mut list)) => {
+                list.retain(|path| !self.was_removed(path));
                 for (path, file) in self.matching(pattern) {
                     list.retain(|p| p != path);
                     list.extend(file.is_some().then(|| path.clone()));
@@ -195,6 +204,9 @@ impl Overlay {
                 Observation::List(list)
             }
             (Probe::ReadGlob { pattern }, Observation::Files(mut seen)) => {
+                if seen.keys().any(|path| self.was_removed(path)) {
+                    Arc::make_mut(&mut seen).retain(|path, _| !self.was_removed(path));
+                }
                 for (path, file) in self.matching(pattern) {
                     let files = Arc::make_mut(&mut seen);
                     match file {
@@ -210,6 +222,11 @@ impl Overlay {
             (_, seen) => seen,
         };
         self.doubt(probe, seen, 0)
+    }
+
+    /// Whether what is there today, if anything, is gone.
+    fn was_removed(&self, path: &str) -> bool {
+        self.removed.iter().any(|gone| path == gone || is_below(path, gone))
     }
 
     /// The files that tasks touched and that match a glob of sh.
@@ -368,17 +385,20 @@ impl File {
                     Observation::Content(old) => old.as_ref(),
                     _ => None,
                 };
-                self.read(old)
-                    .map_or(seen, |content| Observation::Content(Some(content)))
+                let new = (self.touched && old.is_none()).then(Content::default);
+                let content = self.read(old).or(new);
+                content.map_or(seen, |content| Observation::Content(Some(content)))
             }
-            Probe::Hash { algorithm, .. } => match self.read(None) {
-                Some(content) => match algorithm.as_str() {
-                    "sha1" => Observation::Text(Some(content.sha1())),
-                    "sha256" => Observation::Text(Some(content.sha256())),
+            Probe::Hash { algorithm, .. } => {
+                let new = self.touched && matches!(seen, Observation::Text(None));
+                let content = self.read(None).or(new.then(Content::default));
+                match (content, algorithm.as_str()) {
+                    (None, _) => seen,
+                    (Some(content), "sha1") => Observation::Text(Some(content.sha1())),
+                    (Some(content), "sha256") => Observation::Text(Some(content.sha256())),
                     _ => Observation::Unknown("the file is written by an earlier task".to_owned()),
-                },
-                None => seen,
-            },
+                }
+            }
             _ => seen,
         }
     }

@@ -5,6 +5,7 @@ use crate::modules::file_attributes::{Attributes, Mode, describe};
 use crate::modules::file_content::{FileContent, READ_LIMIT, Step, backup_path, basename, make_directories};
 use crate::modules::{Action, Decision, Failure, Report, Seen, Stop};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// What is in a directory, each with its kind: `d`, `f`, `l`, or `o` for what is none of these.
 const LIST: &str = r#"cd -- "$1" || exit
@@ -113,13 +114,17 @@ impl OnHost {
             return Err(fail(format!("`{}` cannot be listed", self.src)));
         };
         if self.dry {
-            let there = listed.stdout.text();
-            let there = |path: &String| {
-                let name = path.rsplit('/').next().unwrap_or_default();
-                there.lines().any(|line| line.get(1..) == Some(&format!(" ./{name}")))
-            };
+            // The listing is today's; the glob tells what earlier tasks would make of it.
+            let text = listed.stdout.text();
+            let names = text
+                .lines()
+                .filter_map(|line| line.split_once(" ./").map(|(_, name)| name));
+            let today: BTreeSet<&str> = names
+                .filter(|name| !name.contains('/') && !name.starts_with('.'))
+                .collect();
             let foretold = seen.glob(&format!("{}/*", self.src.trim_end_matches('/')))?;
-            if !listed.ok() || !foretold.iter().all(there) {
+            let foretold: BTreeSet<&str> = foretold.iter().filter_map(|path| path.rsplit('/').next()).collect();
+            if !listed.ok() || foretold != today {
                 return Err(Stop::CannotKnow(format!("cannot know what will be in `{}`", self.src)));
             }
         }
