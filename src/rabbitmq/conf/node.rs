@@ -30,6 +30,8 @@ Files = [F || F <- [Main | lists:sort(filelib:wildcard(maps:get(additional_confi
 
 /// Settings of the files on the host against those of the running node. Lines of `set KEY`, `unset KEY`, each with what the
 /// files ask for and what runs; `stale` if a file changed after the node started; `bad MESSAGE` where it cannot read them.
+/// Times of files are whole seconds. One of the second in which the VM started counts as read: who writes a file and then starts
+/// the node may do both within a second, who waits for a start first does not.
 ///
 /// Two values are asked of those who keep them, since they can be changed while the node runs; so is the level of the log (its
 /// handler's number grows with each start of the application, as when a node joins: `rmq_2_file_1`). Of
@@ -77,9 +79,9 @@ Text = case Read(Files) of
       W0 <- [case Fetch(Gen, [A, K]) of undefined -> Fetch(Defaults, [A, K]); G -> G end], W0 =/= undefined orelse lists:prefix("rabbit", atom_to_list(A)),
       W <- [Wanted([A, K], W0)], R <- [Running([A, K])], R =/= undefined, W =/= R],
     First = fun(A, K) -> hd([Name(element(2, M)) || M <- Mappings, lists:prefix([A, K], Path(M))]) end,
-    Started = erlang:system_time(second) - erlang:convert_time_unit(erlang:monotonic_time() - erlang:system_info(start_time), native, second),
+    Started = erlang:convert_time_unit(erlang:system_info(start_time) + erlang:time_offset(), native, second),
     Changed = fun(F) -> case file:read_file_info(F, [{time, posix}]) of {ok, I} -> element(7, I); _ -> 0 end end,
-    Stale = lists:any(fun(F) -> Changed(F) >= Started end, [filename:dirname(maps:get(additional_config_files, Ctx)) | Files]),
+    Stale = lists:any(fun(F) -> Changed(F) > Started end, [filename:dirname(maps:get(additional_config_files, Ctx)) | Files]),
     [["stale\n" || Stale], Set, [Line("unset", First(A, K), Fetch(Gen, [A, K]), Running([A, K])) || {A, K} <- Whole], [Line("unset", First(A, K), W, R) || {A, K, W, R} <- Unset]]
 end,
 base64:encode(unicode:characters_to_binary(["rmqplay\n", Text]))."#;
