@@ -3,6 +3,7 @@
 use super::{Progress, Say, error};
 use crate::diagnostic::Diagnostic;
 use camino::Utf8Path;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -128,6 +129,34 @@ pub(super) fn run_with(program: &str, arguments: &[&str], input: &str) -> Result
             child.wait_with_output()
         });
     finish(output, program, arguments)
+}
+
+/// Runs `nsenter` to its end. When what it runs is stopped, it stops itself and waits to be continued; and a node that goes
+/// down stops all its processes for a moment before it ends them (systemd-shutdown(8)).
+pub(super) fn run_inside(arguments: &[&str]) -> Result<String, Diagnostic> {
+    const PROGRAM: &str = "nsenter";
+    let child = command(PROGRAM)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let output = child.and_then(|child| {
+        let pid = Pid::from_child(&child);
+        let next = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while let Ok(Some(status)) = waitid(WaitId::Pid(pid), next)
+                    && status.stopped()
+                {
+                    // It may have ended since.
+                    let _ = kill_process(pid, Signal::CONT);
+                }
+            });
+            child.wait_with_output()
+        })
+    });
+    finish(output, PROGRAM, arguments)
 }
 
 /// Whether a tool ends well; what it says is not kept.

@@ -1,7 +1,7 @@
 //! One node: its files (an overlay over the image), its data disk, its boot and its end.
 
 use super::access::KEY;
-use super::machine::{command, io, is_mounted, remove_tree, run, succeeds, tail, unmount_below};
+use super::machine::{command, io, is_mounted, remove_tree, run, run_inside, succeeds, tail, unmount_below};
 use super::{Lab, NodeStatus, error, network};
 use crate::diagnostic::Diagnostic;
 use camino::{Utf8Path, Utf8PathBuf};
@@ -220,7 +220,7 @@ impl Node {
         let leader = leader.to_string();
         let mut all = vec!["--target", leader.as_str(), "--all", "--"];
         all.extend(arguments);
-        run("nsenter", &all)
+        run_inside(&all)
     }
 
     /// As when the power goes: nothing inside gets to write or close anything.

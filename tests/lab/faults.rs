@@ -69,6 +69,9 @@ pub fn reboot() {
         node.exec(&["systemctl", "show", "-p", "UserspaceTimestampMonotonic"])
             .ok()
     };
+    // As a node that goes down does with all that runs in it.
+    let stopped = node.exec(&["sh", "-c", "kill -STOP $$; echo went on"]);
+    assert_eq!(stopped.unwrap(), "went on\n");
     let before = started().unwrap();
     // The connection ends in the middle of it.
     ssh(&lab, "root", &node.name, "systemctl reboot").output().unwrap();
