@@ -284,8 +284,8 @@ def measure(binary, count, rounds, slow_rounds):
             seen.setdefault(name, []).append(value)
 
         tools.rmqplay("--no-persist")
+        tools.pyinfra(first=True)
         if slow_rounds:
-            tools.pyinfra(first=True)
             note("ansible first", tools.ansible())
         arguments = f"-F {fleet.config} -o KexAlgorithms={PYINFRA_KEX}"
         as_pyinfra = ["-e", json.dumps({"ansible_ssh_common_args": arguments})]
@@ -311,11 +311,10 @@ def measure(binary, count, rounds, slow_rounds):
             note("first", seconds)
             note("first trips", max(counts(report, "round_trips")))
             note("first changes", min(changes(report)))
-            if slow_rounds:
-                seconds, _, report = tools.rmqplay("--no-persist", *as_pyinfra)
-                assert set(changes(report)) == {0}, "not converged"
-                note("cold, kex of pyinfra", seconds)
-                note("pyinfra", tools.pyinfra())
+            seconds, _, report = tools.rmqplay("--no-persist", *as_pyinfra)
+            assert set(changes(report)) == {0}, "not converged"
+            note("cold, kex of pyinfra", seconds)
+            note("pyinfra", tools.pyinfra())
             if number < slow_rounds:
                 note("ansible", tools.ansible())
         seen["memory"] = [tools.peak_memory()]
@@ -359,13 +358,13 @@ def table(count, seen):
         ratio = mid["ansible"] / mid["cold"]
         row("ansible-playbook first apply", f"{mid['ansible first']:.1f} s")
         row("ansible-playbook converged", f"{mid['ansible']:.1f} s = {ratio:.0f} x rmqplay", "≥ 10 x", ratio >= 10)
-        name = "cold, kex of pyinfra"
-        row("rmqplay converged, cold, pyinfra's key exchange", f"{mid[name]:.3f} s")
-        ratio = mid["pyinfra"] / mid[name]
-        row("pyinfra converged", f"{mid['pyinfra']:.1f} s = {ratio:.1f} x rmqplay, same key exchange", "≥ 4 x", ratio >= 4)
-        others = {"with OpenSSH's": "cold", "over kept connections": "warm"}
-        others = (f"{mid['pyinfra'] / mid[name]:.1f} x {what}" for what, name in others.items())
-        row("", ", ".join(others))
+    name = "cold, kex of pyinfra"
+    row("rmqplay converged, cold, pyinfra's key exchange", f"{mid[name]:.3f} s")
+    ratio = mid["pyinfra"] / mid[name]
+    row("pyinfra converged", f"{mid['pyinfra']:.1f} s = {ratio:.1f} x rmqplay, same key exchange", "≥ 4 x", ratio >= 4)
+    others = {"with OpenSSH's": "cold", "over kept connections": "warm"}
+    others = (f"{mid['pyinfra'] / mid[name]:.1f} x {what}" for what, name in others.items())
+    row("", ", ".join(others))
     row("controller CPU a host, cold (with its ssh children)", f"{mid['cpu'] / count * 1000:.1f} ms")
     row("controller CPU a host, warm", f"{mid['warm cpu'] / count * 1000:.1f} ms")
 
@@ -374,7 +373,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--hosts", default="1,10,50", help="numbers of hosts, ascending")
     options.add_argument("--rounds", type=int, default=5)
-    options.add_argument("--slow-rounds", type=int, default=1, help="rounds that run Ansible too; 0: neither it nor pyinfra")
+    options.add_argument("--slow-rounds", type=int, default=1, help="rounds that run Ansible too")
     options.add_argument("--simulated", default="100,1000,5000", help="hosts of `--simulate`; empty: none")
     options.add_argument("--binary", type=Path, default=ROOT / "target/release/rmqplay")
     options = options.parse_args()
@@ -382,8 +381,7 @@ def main():
         sys.exit("first: cargo build --release")
     # Its servers end with it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    if options.slow_rounds:
-        install()
+    install()
     model = next((l.split(":")[1].strip() for l in open("/proc/cpuinfo") if l.startswith("model name")), "")
     ssh = subprocess.run(["ssh", "-V"], stderr=subprocess.PIPE, check=True).stderr.decode().split(",")[0]
     print(f"{os.cpu_count()} CPUs ({model}), Linux {platform.release()}, {ssh}, {', '.join(PINNED)}; medians of "
