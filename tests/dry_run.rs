@@ -312,3 +312,36 @@ fn what_was_in_a_directory_that_is_removed_is_gone() {
     assert!(statuses(&applied).iter().all(|status| *status == TaskStatus::Changed));
     assert_eq!(changes(&dry), changes(&applied));
 }
+
+#[test]
+fn what_a_command_puts_in_the_place_of_what_was_removed_is_not_known() {
+    let mut story = tasks(
+        "
+    - {file: {path: /etc/rabbitmq, state: absent}}
+    - {file: {path: /etc/rabbitmq, state: directory}}
+    - {command: tar -xf /root/conf.tar -C /etc/rabbitmq}
+    - {file: {path: /etc/rabbitmq/rabbitmq-env.conf, mode: '0600'}}
+",
+    );
+    story.mode = Mode::Diff;
+    let dry = story.run(Arc::new(fleet()));
+    assert_eq!(statuses(&dry).last(), Some(&TaskStatus::Unknown));
+}
+
+#[test]
+fn a_file_that_is_removed_wins_no_more() {
+    let nodes = Arc::new(fleet());
+    let mut before = tasks("    - {copy: {dest: /etc/sysctl.d/99-a.conf, content: \"vm.swappiness=1\\n\"}}\n");
+    before.mode = Mode::Apply;
+    before.run(nodes.clone());
+    let warnings = |cleared: &str| {
+        let sysctl = "    - {sysctl: {name: vm.swappiness, value: 10}}\n";
+        let mut story = tasks(&format!("{cleared}{sysctl}"));
+        story.mode = Mode::Diff;
+        let told = story.run(nodes.clone()).results("mq-1");
+        told.last().unwrap().1.warnings.clone()
+    };
+    assert_eq!(warnings("").len(), 1);
+    let removed = "    - {file: {path: /etc/sysctl.d, state: absent}}\n";
+    assert_eq!(warnings(removed), [""; 0]);
+}

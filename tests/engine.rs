@@ -719,32 +719,13 @@ fn a_command_of_the_controller_runs_once_in_its_turn_and_costs_no_round_trip() {
         ["before=Changed", "asks=Changed", "again=Ok", "after=Changed"]
     );
     // What the task before did on the other host is there.
-    let wrote = fleet
-        .host("a")
-        .lock()
-        .unwrap()
-        .files
-        .get("/f/1")
-        .unwrap()
-        .content
-        .clone();
-    assert_eq!(wrote.as_bytes(), b"a 0: none x");
+    let wrote = |fleet: &FakeConnector, host| contents(&fleet.host(host).lock().unwrap())["/f/1"].clone();
+    assert_eq!(wrote(&fleet, "a").as_bytes(), b"a 0: none x");
     assert_eq!(questions.len(), 4, "{questions:?}");
     let free = playbook.replace("gather_facts", "strategy: free\n  gather_facts");
     let other = self::fleet();
     let (alone, questions) = asked(&free, "b\n", &other);
-    assert_eq!(
-        other
-            .host("b")
-            .lock()
-            .unwrap()
-            .files
-            .get("/f/1")
-            .unwrap()
-            .content
-            .as_bytes(),
-        b"b 0: none x"
-    );
+    assert_eq!(wrote(&other, "b").as_bytes(), b"b 0: none x");
     assert_eq!(
         alone.statuses("b"),
         ["before=Changed", "asks=Changed", "again=Ok", "after=Changed"]

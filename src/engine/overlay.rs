@@ -8,15 +8,15 @@ mod units;
 
 use self::units::Units;
 use crate::host::{Content, Effect, FileKind, Observation, Op, Probe, Stat, kernel_file};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Clone, Debug, Default)]
 pub struct Overlay {
     /// Files as they would be. `None`: removed.
     files: BTreeMap<String, Option<File>>,
-    /// What was removed, with all below it; something else may be there by now.
-    removed: BTreeSet<String>,
+    /// What was removed, with all below it, each with how many commands had run by then; something else may be there by now.
+    removed: BTreeMap<String, usize>,
     /// Commands that would have run, in order, with what they may have changed and the task that runs them.
     ran: Vec<(Effect, String)>,
     /// What modules foretold (`Change::foretold`), each with how many commands had run by then.
@@ -123,7 +123,7 @@ impl Overlay {
                 Op::Remove { path, .. } => {
                     self.files.retain(|p, _| !is_below(p, path));
                     self.files.insert(path.clone(), None);
-                    self.removed.insert(path.clone());
+                    self.removed.insert(path.clone(), self.ran.len());
                 }
                 Op::Chmod { path, mode } => self.change(path, |f| f.stat.mode = Some(*mode)),
                 Op::Chown { path, owner, group, .. } => self.change(path, |f| f.stat.set(None, None, owner, group)),
@@ -180,13 +180,12 @@ impl Overlay {
             _ => None,
         };
         if let Some(path) = path {
-            let was_removed = self.was_removed(path);
-            match self.files.get(path) {
-                Some(Some(file)) if was_removed => return file.answer(probe, absent(probe)),
-                Some(Some(file)) => return file.answer(probe, seen),
-                Some(None) => return absent(probe),
-                None if was_removed => return absent(probe),
-                None => {}
+            match (self.files.get(path), self.removed_since(path)) {
+                (Some(None), _) => return absent(probe),
+                (Some(Some(file)), Some(_)) => return file.answer(probe, absent(probe)),
+                (Some(Some(file)), None) => return file.answer(probe, seen),
+                (None, Some(since)) => return self.doubt(probe, absent(probe), since),
+                (None, None) => {}
             }
         }
         let seen = match (probe, seen) {
@@ -195,7 +194,7 @@ impl Overlay {
         };
         let seen = match (probe, seen) {
             (Probe::Glob { pattern }, Observation::List(mut list)) => {
-                list.retain(|path| !self.was_removed(path));
+                list.retain(|path| self.removed_since(path).is_none());
                 for (path, file) in self.matching(pattern) {
                     list.retain(|p| p != path);
                     list.extend(file.is_some().then(|| path.clone()));
@@ -204,8 +203,8 @@ impl Overlay {
                 Observation::List(list)
             }
             (Probe::ReadGlob { pattern }, Observation::Files(mut seen)) => {
-                if seen.keys().any(|path| self.was_removed(path)) {
-                    Arc::make_mut(&mut seen).retain(|path, _| !self.was_removed(path));
+                if seen.keys().any(|path| self.removed_since(path).is_some()) {
+                    Arc::make_mut(&mut seen).retain(|path, _| self.removed_since(path).is_none());
                 }
                 for (path, file) in self.matching(pattern) {
                     let files = Arc::make_mut(&mut seen);
@@ -224,9 +223,13 @@ impl Overlay {
         self.doubt(probe, seen, 0)
     }
 
-    /// Whether what is there today, if anything, is gone.
-    fn was_removed(&self, path: &str) -> bool {
-        self.removed.iter().any(|gone| path == gone || is_below(path, gone))
+    /// Whether what is there today, if anything, is gone, and how many commands had run when it went.
+    fn removed_since(&self, path: &str) -> Option<usize> {
+        let gone = self
+            .removed
+            .iter()
+            .filter(|(gone, _)| path == *gone || is_below(path, gone));
+        gone.map(|(_, since)| *since).max()
     }
 
     /// The files that tasks touched and that match a glob of sh.

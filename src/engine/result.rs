@@ -183,7 +183,7 @@ impl ItemOutcome {
 
     /// The same, of an outcome whose values nobody else wants.
     fn take_value(&mut self) -> Map<String, Value> {
-        let values = std::mem::take(&mut self.values);
+        let values = take(&mut self.values);
         self.registered(values)
     }
 

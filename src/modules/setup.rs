@@ -115,7 +115,12 @@ impl Action for Setup {
     }
 
     fn decide(&self, seen: &Seen<'_>) -> Result<Decision, Stop> {
-        let Observation::Facts(facts) = seen.get(&Probe::Facts)? else {
+        let told = seen.get(&Probe::Facts)?;
+        let facts = match &told {
+            Observation::Facts(facts) => facts.as_object(),
+            _ => None,
+        };
+        let Some(facts) = facts else {
             return Err(Stop::Fail(Failure::new("the host told no facts")));
         };
         // Ansible's own name goes with the long form in results and filters, with the short one in `ansible_facts`.
@@ -128,9 +133,7 @@ impl Action for Setup {
             }
         };
         let kept: Map<String, Value> = facts
-            .as_object()
-            .into_iter()
-            .flatten()
+            .iter()
             .filter(|(name, _)| wanted(name))
             .map(|(name, value)| (long(name), value.clone()))
             .collect();

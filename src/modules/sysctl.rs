@@ -245,12 +245,12 @@ fn setting(name: String, value: Option<String>, absent: bool, only_raise: bool) 
     })
 }
 
-/// What the kernel would refuse, as far as that is known here.
 /// What is known of the setting at this path; the table's names have dots only.
 fn known_at(path: &str) -> Option<&'static Known> {
     KNOWN.iter().find(|known| known.name.split('.').eq(path.split('/')))
 }
 
+/// What the kernel would refuse, as far as that is known here.
 fn check(name: &str, path: &str, value: &str, only_raise: bool) -> Result<(), ArgError> {
     let parsed = numbers(value);
     if only_raise && parsed.is_none() {
