@@ -412,6 +412,35 @@ fn converged_is_one_round_trip_and_a_first_apply_one_more_for_each_change() {
     assert_eq!(second.ended.timing["a"].executions, 0);
 }
 
+/// The host of each result, in the order in which they came.
+fn hosts_in_turn(told: &support::Told) -> String {
+    let hosts = told.events.iter().filter_map(|event| match event {
+        Event::HostResult { host, .. } => Some(host.as_str()),
+        _ => None,
+    });
+    hosts.collect()
+}
+
+#[test]
+fn with_fewer_calls_than_hosts_one_host_is_done_before_the_next_is_begun() {
+    let play = |tasks: &str| {
+        let files =
+            "    - {name: one, copy: {dest: /f/0, content: a}}\n    - {name: two, copy: {dest: /f/1, content: b}}\n";
+        let playbook = format!("- hosts: all\n  gather_facts: false\n  tasks:\n{files}{tasks}");
+        let mut story = Story::new(&playbook, "a\nb\nc\n").live(|_| "said".to_owned());
+        story.forks = 1;
+        story.run(fleet())
+    };
+    assert_eq!(hosts_in_turn(&play("")), "aabbcc");
+    // Where all have to wait for each other, who has not been begun with is waited for.
+    let together = "    - {name: three, command: toggle 2}\n    - {name: four, copy: {dest: /f/3, content: c}}\n";
+    assert_eq!(hosts_in_turn(&play(together)), "aabbccaabbcc");
+    let first = "- hosts: all\n  gather_facts: false\n  tasks:\n    - {name: told, debug: {msg: \"{{ lookup('pipe', 'x') }}\"}}\n";
+    let mut story = Story::new(first, "a\nb\n").live(|_| "said".to_owned());
+    story.forks = 1;
+    assert_eq!(hosts_in_turn(&story.run(fleet())), "ab");
+}
+
 #[test]
 fn handlers_run_once_in_the_order_of_their_definition() {
     let told = Story::new(

@@ -15,7 +15,7 @@ use crate::language::Task;
 use crate::modules::{self, Action, Decision, Kind, ModuleSpec, Seen, Stop};
 use indexmap::IndexSet;
 use serde_json::{Map, Value};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// At most so many tasks are looked at ahead, and so many probes sent in one message.
@@ -31,7 +31,7 @@ pub struct Rest<'a> {
 
 /// Tasks that were made ready while looking ahead, by position: their turn mostly comes with nothing new known.
 #[derive(Default)]
-pub struct Ready(HashMap<Pos, Prepared, foldhash::fast::RandomState>);
+pub struct Ready(BTreeMap<Pos, Prepared>);
 
 struct Prepared {
     task: Arc<Task>,
@@ -129,7 +129,12 @@ pub fn extend(
             break;
         }
         if let Some(name) = &task.register {
-            produced.set(name, result.ok_or_else(|| format!("`{name}` is not there yet").into()));
+            produced.set(
+                name,
+                result
+                    .map(kept)
+                    .ok_or_else(|| format!("`{name}` is not there yet").into()),
+            );
         }
         walk.advance();
     }
@@ -175,10 +180,18 @@ fn foresee(
 /// What can be said of a task or an item ahead.
 enum Sight {
     /// It will keep things as they are, with this result.
-    Keep(Arc<Value>),
+    Keep(Map<String, Value>),
     /// It will act, or nobody can tell what it does: what comes after must be looked at again then.
     Act,
     Nothing,
+}
+
+/// What a task that kept things as they are registers.
+fn kept(mut values: Map<String, Value>) -> Arc<Value> {
+    for key in ["changed", "failed"] {
+        values.insert(key.to_owned(), Value::Bool(false));
+    }
+    Arc::new(Value::Object(values))
 }
 
 fn foresee_item(
@@ -226,12 +239,7 @@ fn foresee_item(
     let decision = action.decide(&eyes);
     add(run, eyes.take_used(), wanted);
     let sight = match decision {
-        Ok(Decision::Keep(report)) if report.skipped.is_none() => {
-            let mut value: Map<String, Value> = report.values;
-            value.insert("changed".to_owned(), Value::Bool(false));
-            value.insert("failed".to_owned(), Value::Bool(false));
-            Sight::Keep(Arc::new(Value::Object(value)))
-        }
+        Ok(Decision::Keep(report)) if report.skipped.is_none() => Sight::Keep(report.values),
         Ok(Decision::Change(_)) if !dry => Sight::Act,
         Err(Stop::NeedMore(more)) => {
             add(run, more, wanted);

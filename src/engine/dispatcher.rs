@@ -50,7 +50,9 @@ struct Line {
 /// Connections, timers and counters of a run; outlives plays and batches.
 pub struct Dispatcher<'s> {
     connector: Arc<dyn Connector>,
-    forks: Arc<Semaphore>,
+    /// So many calls at a time.
+    forks: usize,
+    permits: Arc<Semaphore>,
     lines: HashMap<String, Line>,
     inbox: mpsc::UnboundedReceiver<Message>,
     address: mpsc::UnboundedSender<Message>,
@@ -105,7 +107,8 @@ impl<'s> Dispatcher<'s> {
         });
         Dispatcher {
             connector,
-            forks: Arc::new(Semaphore::new(forks.max(1))),
+            forks: forks.max(1),
+            permits: Arc::new(Semaphore::new(forks.max(1))),
             lines: HashMap::new(),
             inbox,
             address,
@@ -144,11 +147,11 @@ impl<'s> Dispatcher<'s> {
         for (index, run) in runs.iter_mut().enumerate() {
             self.stats.entry(run.name.clone()).or_default();
             self.timing.entry(run.name.clone()).or_default();
-            board.reach(&run.name, Some(Pos::default()));
             batch.place(index, run);
+            board.reach(&run.name, batch.at[index].clone());
         }
         loop {
-            while let Some(index) = batch.ready.pop_front() {
+            while let Some(index) = batch.next(self.forks) {
                 self.step(&mut batch, runs, index, board, targets, limits);
                 if batch.ready.is_empty() {
                     batch.wake(board);
@@ -438,7 +441,7 @@ impl<'s> Dispatcher<'s> {
     fn send(&mut self, host: &str, targets: &HashMap<String, Target>, request: Request) {
         let line = self.lines.entry(host.to_owned()).or_insert_with(|| {
             let (sender, mut orders) = mpsc::unbounded_channel::<Request>();
-            let (connector, forks, address) = (self.connector.clone(), self.forks.clone(), self.address.clone());
+            let (connector, permits, address) = (self.connector.clone(), self.permits.clone(), self.address.clone());
             let (host, target) = (host.to_owned(), targets.get(host).cloned());
             let give_up = Arc::new(Notify::new());
             let given_up = give_up.clone();
@@ -448,7 +451,7 @@ impl<'s> Dispatcher<'s> {
                 while let Some(request) = orders.recv().await {
                     let mut connect_ms = None;
                     let ready = async {
-                        let permit = forks.acquire().await;
+                        let permit = permits.acquire().await;
                         let made = connect(&*connector, target.as_ref(), &mut peer, &mut connect_ms).await;
                         (permit, made)
                     };
@@ -572,7 +575,10 @@ fn add(total: &mut Stats, stats: &Stats) {
 /// One batch under way.
 struct Batch {
     index: HashMap<String, usize>,
+    /// Hosts to go on with, after an answer.
     ready: VecDeque<usize>,
+    /// Hosts to begin with, at first or after they have waited, when there is a call to spare.
+    queued: VecDeque<usize>,
     waiting: Vec<(usize, Condition)>,
     /// So many of them, from the first, wait for [`Condition::Aligned`] alone, and did not find it when the least
     /// position was this.
@@ -608,7 +614,8 @@ impl Batch {
     fn new(runs: &[HostRun]) -> Self {
         Batch {
             index: runs.iter().enumerate().map(|(i, r)| (r.name.clone(), i)).collect(),
-            ready: (0..runs.len()).collect(),
+            ready: VecDeque::new(),
+            queued: (0..runs.len()).collect(),
             waiting: Vec::new(),
             still: (0, None),
             busy: 0,
@@ -631,6 +638,14 @@ impl Batch {
             turns: turns::Turns::new(),
             end: BatchEnd::default(),
         }
+    }
+
+    /// The host to go on with. One is begun only when those that are under way leave a call to spare, so that hosts
+    /// are done one after the other: an interrupt or a failure finds few of them half done.
+    fn next(&mut self, forks: usize) -> Option<usize> {
+        let calls = self.busy - self.asleep.len();
+        let next = self.ready.pop_front();
+        next.or_else(|| if calls < forks { self.queued.pop_front() } else { None })
     }
 
     fn index_of(&self, host: &str) -> Option<usize> {
@@ -712,7 +727,7 @@ impl Batch {
                 Condition::Shared(pos) => self.shares.whose(index, pos) != Whose::Awaited,
             };
             if holds {
-                self.ready.push_back(index);
+                self.queued.push_back(index);
                 continue;
             }
             known += usize::from(known == self.waiting.len() && matches!(condition, Condition::Aligned(_)));

@@ -125,15 +125,13 @@ impl ItemOutcome {
 
     fn absorb(&mut self, report: Report) {
         self.secret |= report.secret;
-        self.values.extend(report.values);
-        self.facts.extend(report.facts);
-        self.warnings.extend(
-            report
-                .warnings
-                .into_iter()
-                .filter(|w| !self.warnings.contains(w))
-                .collect::<Vec<_>>(),
-        );
+        join(&mut self.values, report.values);
+        join(&mut self.facts, report.facts);
+        for warning in report.warnings {
+            if !self.warnings.contains(&warning) {
+                self.warnings.push(warning);
+            }
+        }
         if !report.layers.is_empty() {
             self.layers = report.layers;
         }
@@ -202,6 +200,15 @@ impl ItemOutcome {
             value.insert("ansible_facts".to_owned(), Value::Object(self.facts.clone()));
         }
         value
+    }
+}
+
+/// What is the only one of its kind is not copied: mostly there are no more.
+fn join<C: Default + PartialEq + Extend<C::Item> + IntoIterator>(all: &mut C, more: C) {
+    if *all == C::default() {
+        *all = more;
+    } else {
+        all.extend(more);
     }
 }
 
@@ -628,12 +635,12 @@ pub fn summarise(looped: bool, mut outcomes: Vec<ItemOutcome>) -> Summary {
     }
     let mut inserted = Vec::new();
     for outcome in &mut outcomes {
-        summary.deltas.append(&mut outcome.deltas);
-        summary.layers.append(&mut outcome.layers);
-        summary.warnings.append(&mut outcome.warnings);
-        summary.facts.append(&mut outcome.facts);
-        summary.set.append(&mut outcome.set);
-        summary.secrets.append(&mut outcome.secrets);
+        join(&mut summary.deltas, take(&mut outcome.deltas));
+        join(&mut summary.layers, take(&mut outcome.layers));
+        join(&mut summary.warnings, take(&mut outcome.warnings));
+        join(&mut summary.facts, take(&mut outcome.facts));
+        join(&mut summary.set, take(&mut outcome.set));
+        join(&mut summary.secrets, take(&mut outcome.secrets));
         if summary.failure.is_none() {
             summary.failure = outcome.failure.take();
         }

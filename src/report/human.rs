@@ -173,7 +173,7 @@ impl Reporter for Human {
             }
             Event::HostResult { task, host, result } => {
                 if let Some(open) = self.open.get_mut(task) {
-                    open.results.push((host.clone(), result.clone()));
+                    open.hear(host, result);
                 }
             }
             Event::Retrying { task, host, left } => {

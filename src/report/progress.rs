@@ -2,9 +2,9 @@
 //! later, so elsewhere it is simply hidden.
 
 use super::Reporter;
-use crate::engine::event::{Event, Section};
+use crate::engine::event::{Event, Section, TaskStatus};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Write as _};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ const TICK: Duration = Duration::from_millis(500);
 pub struct Progress {
     bar: ProgressBar,
     tasks: BTreeMap<u64, String>,
+    /// Hosts that failed or cannot be reached: whoever watches need not wait until all hosts are past the task.
+    lost: HashSet<String>,
 }
 
 impl Progress {
@@ -27,7 +29,7 @@ impl Progress {
             ProgressDrawTarget::hidden()
         };
         let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} {elapsed}  {wide_msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:20} {pos}/{len} {elapsed} {prefix:.red} {wide_msg}") {
             bar.set_style(style);
         }
         if visible {
@@ -36,12 +38,19 @@ impl Progress {
         Progress {
             bar,
             tasks: BTreeMap::new(),
+            lost: HashSet::new(),
         }
     }
 
     /// For whoever prints: [`ProgressBar::suspend`] keeps line and text apart.
     pub fn bar(&self) -> ProgressBar {
         self.bar.clone()
+    }
+
+    fn lose(&mut self, host: &str) {
+        if self.lost.insert(host.to_owned()) {
+            self.bar.set_prefix(format!("{} failed ", self.lost.len()));
+        }
     }
 
     fn show(&self) {
@@ -107,6 +116,8 @@ impl Reporter for Progress {
                 self.tasks.remove(task);
                 self.show();
             }
+            Event::HostResult { host, result, .. } if result.status == TaskStatus::Failed => self.lose(host),
+            Event::Unreachable { host, .. } => self.lose(host),
             Event::Retrying { task, host, left } => {
                 if let Some(name) = self.tasks.get(task) {
                     let text = format!("{name}: {host} tries again, {left} left");

@@ -41,6 +41,13 @@ impl OpenTask {
         }
     }
 
+    /// Hosts mostly say what the host before them said: that is kept once.
+    pub fn hear(&mut self, host: &str, result: &Arc<HostResult>) {
+        let same = self.results.last().filter(|(_, before)| before == result);
+        let kept = same.map_or(result, |(_, before)| before).clone();
+        self.results.push((host.to_owned(), kept));
+    }
+
     fn is_check(&self) -> bool {
         matches!(self.info.section, Section::PreCheck | Section::PostCheck)
     }
@@ -255,8 +262,17 @@ fn heading(
 /// Groups of hosts whose story is told, the first host of each in play order.
 fn groups<'a>(task: &'a OpenTask, mode: Mode, options: &HumanOptions) -> Vec<Group<'a>> {
     let mut groups: IndexMap<String, Group<'a>> = IndexMap::new();
-    let mut last = None;
+    let mut last: Option<(&Arc<HostResult>, Option<usize>)> = None;
     for (host, result) in &task.results {
+        if let Some((before, at)) = last
+            && Arc::ptr_eq(before, result)
+        {
+            if let Some((_, group)) = at.and_then(|at| groups.get_index_mut(at)) {
+                group.hosts.push(host);
+            }
+            continue;
+        }
+        last = Some((result, None));
         if !worth_telling(task, result, mode, options) {
             continue;
         }
@@ -277,17 +293,9 @@ fn groups<'a>(task: &'a OpenTask, mode: Mode, options: &HumanOptions) -> Vec<Gro
             shown,
             reason,
         );
-        // Mostly one host says what the other before it said.
-        if let Some((before, at)) = &last
-            && *before == said
-            && let Some((_, group)) = groups.get_index_mut(*at)
-        {
-            group.hosts.push(host);
-            continue;
-        }
         let key = serde_json::to_string(&said).unwrap_or_default();
         let entry = groups.entry(key);
-        last = Some((said, entry.index()));
+        last = Some((result, Some(entry.index())));
         entry
             .or_insert_with(|| Group {
                 result,

@@ -29,6 +29,12 @@ pub trait Program: Send + Sync {
     /// Answers a command; `act` is false for probes, which must not change the host.
     fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult;
 
+    /// What the host tells of itself when facts are gathered.
+    fn facts(&self, host: &FakeHost) -> Arc<Value> {
+        let _ = host;
+        Arc::default()
+    }
+
     /// What else happens on the host when an op has been done (a daemon that rewrites files...).
     fn after(&self, host: &mut FakeHost, op: &Op) {
         let _ = (host, op);
@@ -83,7 +89,6 @@ fn root() -> String {
 #[derive(Clone, Default)]
 pub struct FakeHost {
     pub files: Tree,
-    pub facts: Arc<Value>,
     /// Free for programs: packages, units, users...
     pub state: BTreeMap<String, Value>,
     /// Every command that acted, in order.
@@ -224,7 +229,7 @@ impl FakeHost {
                 };
                 Observation::Exec(program.run(self, &command, false))
             }
-            Probe::Facts => Observation::Facts(self.facts.clone()),
+            Probe::Facts => Observation::Facts(program.facts(self)),
             Probe::Tcp { port, .. } => Observation::Text(self.ports.contains(port).then(|| "open".to_owned())),
         }
     }

@@ -5,7 +5,6 @@ mod broker;
 mod debian;
 
 use super::fake::{FakeConnector, FakeHost, Node};
-use serde_json::json;
 use std::sync::Arc;
 
 /// Hosts are made on first contact and are gone at the end of the run.
@@ -96,16 +95,5 @@ fn named(image: &FakeHost, name: &str) -> FakeHost {
     for file in ["/etc/hostname", "/proc/sys/kernel/hostname"] {
         host.put(file, Node::file(format!("{name}\n")));
     }
-    host.facts = Arc::new(json!({
-        "architecture": "x86_64", "distribution": "Debian", "distribution_version": "13",
-        "distribution_major_version": "13", "distribution_release": "trixie", "os_family": "Debian",
-        "kernel": "6.12.0", "system": "Linux", "hostname": name, "nodename": name, "fqdn": name, "domain": "",
-        "memtotal_mb": 8192, "memfree_mb": 6144, "swaptotal_mb": 1024, "swapfree_mb": 1024,
-        "processor_vcpus": 4, "processor_count": 1, "processor_cores": 4, "processor_nproc": 4,
-        "service_mgr": "systemd", "pkg_mgr": "apt", "virtualization_type": "kvm", "virtualization_role": "guest",
-        "interfaces": ["lo", "eth0"], "all_ipv4_addresses": ["192.0.2.10"], "all_ipv6_addresses": [],
-        "default_ipv4": {"address": "192.0.2.10", "interface": "eth0", "gateway": "192.0.2.1"}, "default_ipv6": {},
-        "mounts": [], "devices": {}, "env": {}, "user_id": "root", "user_uid": 0, "user_gid": 0, "user_dir": "/root",
-    }));
     host
 }

@@ -90,9 +90,7 @@ impl HostRun {
                 Step::Probe(probe) => Some(probe),
                 Step::Op(_) => None,
             });
-            for (probe, observation) in probes.zip(seen) {
-                self.cache.insert(probe, observation);
-            }
+            self.cache.extend(probes, seen);
         }
         if flight.ops == 0 {
             return;

@@ -203,9 +203,15 @@ impl Cache {
         self.fresh == 0
     }
 
-    pub fn insert(&mut self, probe: Probe, observation: Observation) {
-        let old = self.seen.insert(probe, (self.expired, observation));
-        self.fresh += usize::from(old.is_none_or(|(taken, _)| taken != self.expired));
+    /// Takes in what was just seen.
+    pub fn extend(&mut self, probes: impl Iterator<Item = Probe>, seen: Vec<Observation>) {
+        if self.seen.is_empty() {
+            self.seen.reserve(seen.len());
+        }
+        for (probe, observation) in probes.zip(seen) {
+            let old = self.seen.insert(probe, (self.expired, observation));
+            self.fresh += usize::from(old.is_none_or(|(taken, _)| taken != self.expired));
+        }
     }
 }
 
@@ -492,6 +498,9 @@ impl HostRun {
     pub fn step(&mut self, world: &mut World<'_>) -> Next {
         loop {
             if self.state != State::Running {
+                // Nobody asks again; other hosts may have use for the memory.
+                self.cache = Cache::default();
+                self.ready = ahead::Ready::default();
                 return Next::Done;
             }
             if let Some(next) = self.pending.take() {

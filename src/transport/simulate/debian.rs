@@ -8,6 +8,7 @@ use crate::rabbitmq::cli;
 use crate::transport::fake::{FakeHost, Node, Program};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub struct Debian;
 
@@ -79,6 +80,22 @@ LimitNPROCSoft=31411
 ";
 
 impl Program for Debian {
+    fn facts(&self, host: &FakeHost) -> Arc<Value> {
+        let name = host.files.get("/etc/hostname").map(|file| file.content.text());
+        let name = name.as_deref().unwrap_or_default().trim();
+        Arc::new(json!({
+            "architecture": "x86_64", "distribution": "Debian", "distribution_version": "13",
+            "distribution_major_version": "13", "distribution_release": "trixie", "os_family": "Debian",
+            "kernel": "6.12.0", "system": "Linux", "hostname": name, "nodename": name, "fqdn": name, "domain": "",
+            "memtotal_mb": 8192, "memfree_mb": 6144, "swaptotal_mb": 1024, "swapfree_mb": 1024,
+            "processor_vcpus": 4, "processor_count": 1, "processor_cores": 4, "processor_nproc": 4,
+            "service_mgr": "systemd", "pkg_mgr": "apt", "virtualization_type": "kvm", "virtualization_role": "guest",
+            "interfaces": ["lo", "eth0"], "all_ipv4_addresses": ["192.0.2.10"], "all_ipv6_addresses": [],
+            "default_ipv4": {"address": "192.0.2.10", "interface": "eth0", "gateway": "192.0.2.1"}, "default_ipv6": {},
+            "mounts": [], "devices": {}, "env": {}, "user_id": "root", "user_uid": 0, "user_gid": 0, "user_dir": "/root",
+        }))
+    }
+
     fn run(&self, host: &mut FakeHost, command: &Exec, act: bool) -> ExecResult {
         let argv: Vec<&str> = command.argv.iter().map(String::as_str).collect();
         match argv[..] {
