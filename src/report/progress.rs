@@ -49,7 +49,7 @@ impl Progress {
 
     fn lose(&mut self, host: &str) {
         if self.lost.insert(host.to_owned()) {
-            self.bar.set_prefix(format!("{} failed ", self.lost.len()));
+            self.bar.set_prefix(format!("{} failed  ", self.lost.len()));
         }
     }
 
