@@ -441,6 +441,37 @@ fn with_fewer_calls_than_hosts_one_host_is_done_before_the_next_is_begun() {
     assert_eq!(hosts_in_turn(&story.run(fleet())), "ab");
 }
 
+/// Ctrl-C comes with the first op.
+struct Interrupts(Arc<tokio::sync::Notify>);
+
+impl Program for Interrupts {
+    fn run(&self, _: &mut FakeHost, _: &Exec, _: bool) -> ExecResult {
+        ExecResult::default()
+    }
+    fn after(&self, _: &mut FakeHost, _: &Op) {
+        self.0.notify_one();
+    }
+}
+
+#[test]
+fn after_an_interrupt_no_further_host_is_begun() {
+    let mut story = Story::new(
+        "- hosts: all\n  gather_facts: false\n  tasks:\n    - {name: one, copy: {dest: /f/0, content: a}}\n    - {name: two, copy: {dest: /f/1, content: b}}\n",
+        "a\nb\nc\n",
+    );
+    story.forks = 1;
+    let fleet = Arc::new(FakeConnector::new(
+        |_| start(&[None; FILES]),
+        Arc::new(Interrupts(story.stop.clone())),
+    ));
+    let told = story.run(fleet.clone());
+    assert_eq!(told.statuses("a")[0], "one=Changed");
+    for name in ["b", "c"] {
+        assert_eq!(told.statuses(name), [] as [&str; 0]);
+        assert_eq!(fleet.host(name).lock().unwrap().calls, 0, "{name} was not called");
+    }
+}
+
 #[test]
 fn handlers_run_once_in_the_order_of_their_definition() {
     let told = Story::new(

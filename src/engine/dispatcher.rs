@@ -151,7 +151,9 @@ impl<'s> Dispatcher<'s> {
             board.reach(&run.name, batch.at[index].clone());
         }
         loop {
-            while let Some(index) = batch.next(self.forks) {
+            // After an interrupt nobody has anything to send: who is queued only stops.
+            let most = if self.interrupted() { usize::MAX } else { self.forks };
+            while let Some(index) = batch.next(most) {
                 self.step(&mut batch, runs, index, board, targets, limits);
                 if batch.ready.is_empty() {
                     batch.wake(board);
