@@ -1,22 +1,24 @@
 //! The one async loop. It owns every host's state; connections, timers and signals talk to it by messages.
 
+mod batch;
+mod line;
 mod turns;
 
 pub use turns::Last;
 
+use self::batch::Batch;
+use self::line::Line;
 use crate::engine::blackboard::Blackboard;
 use crate::engine::event::{Event, Stats, TaskInfo, Timing};
-use crate::engine::host_run::{Acts, Condition, HostRun, Next, Once, Out, Standing, State, World};
+use crate::engine::host_run::{HostRun, Next, Out, Standing, State, World};
 use crate::engine::rolling::Around;
 use crate::engine::schedule;
-use crate::engine::share::{Shares, Whose};
 use crate::engine::walk::Pos;
-use crate::transport::{CallError, CallErrorKind, Connector, Peer, Request, Response, Step, Target};
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use crate::transport::{CallError, Connector, Request, Response, Target};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::JoinHandle;
 
 /// Longest wait for the connections to close at the end.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
@@ -37,14 +39,6 @@ enum Message {
         host: String,
     },
     Interrupt,
-}
-
-/// The way to a host's connection, and the task that holds it.
-struct Line {
-    orders: mpsc::UnboundedSender<Request>,
-    holder: JoinHandle<()>,
-    /// Ends the wait for a first connection.
-    give_up: Arc<Notify>,
 }
 
 /// Connections, timers and counters of a run; outlives plays and batches.
@@ -442,65 +436,14 @@ impl<'s> Dispatcher<'s> {
     /// Hands a message to the host's connection, which is made when there is none.
     fn send(&mut self, host: &str, targets: &HashMap<String, Target>, request: Request) {
         let line = self.lines.entry(host.to_owned()).or_insert_with(|| {
-            let (sender, mut orders) = mpsc::unbounded_channel::<Request>();
-            let (connector, permits, address) = (self.connector.clone(), self.permits.clone(), self.address.clone());
-            let (host, target) = (host.to_owned(), targets.get(host).cloned());
-            let give_up = Arc::new(Notify::new());
-            let given_up = give_up.clone();
-            let holder = tokio::spawn(async move {
-                let mut peer: Option<Box<dyn Peer>> = None;
-                let mut reached = false;
-                while let Some(request) = orders.recv().await {
-                    let mut connect_ms = None;
-                    let ready = async {
-                        let permit = permits.acquire().await;
-                        let made = connect(&*connector, target.as_ref(), &mut peer, &mut connect_ms).await;
-                        (permit, made)
-                    };
-                    let (permit, made) = tokio::select! {
-                        biased;
-                        () = given_up.notified(), if !reached => {
-                            if address.send(Message::NotReached { host: host.clone() }).is_err() {
-                                break;
-                            }
-                            continue;
-                        }
-                        ready = ready => ready,
-                    };
-                    reached |= made.is_ok();
-                    let answer = match (made, &mut peer) {
-                        (Ok(()), Some(peer)) => {
-                            debug_assert!(request.steps.iter().any(|s| matches!(s, Step::Probe(_) | Step::Op(_))));
-                            peer.call(&request).await
-                        }
-                        (Ok(()), None) => Err(nobody_knows()),
-                        (Err(error), _) => Err(error),
-                    };
-                    if matches!(&answer, Err(e) if e.kind != CallErrorKind::Become) {
-                        peer = None;
-                    }
-                    drop(permit);
-                    if address
-                        .send(Message::Answer {
-                            host: host.clone(),
-                            request: Box::new(request),
-                            answer,
-                            connect_ms,
-                        })
-                        .is_err()
-                    {
-                        break;
-                    }
-                }
-                if let Some(mut peer) = peer {
-                    peer.close().await;
-                }
-            });
-            Line {
-                orders: sender,
-                holder,
-                give_up,
-            }
+            let target = targets.get(host).cloned();
+            Line::new(
+                host,
+                target,
+                self.connector.clone(),
+                self.permits.clone(),
+                self.address.clone(),
+            )
         });
         // The line ends only with the dispatcher.
         let _ = line.orders.send(request);
@@ -532,37 +475,6 @@ impl<'s> Dispatcher<'s> {
     }
 }
 
-/// Makes the connection if there is none.
-async fn connect(
-    connector: &dyn Connector,
-    target: Option<&Target>,
-    peer: &mut Option<Box<dyn Peer>>,
-    connect_ms: &mut Option<u64>,
-) -> Result<(), CallError> {
-    if peer.is_some() {
-        return Ok(());
-    }
-    let target = target.ok_or_else(nobody_knows)?;
-    let start = Instant::now();
-    let made = connector.connect(target).await.map_err(|mut error| {
-        error.origin.clone_from(&target.origin);
-        error
-    })?;
-    *connect_ms = Some(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
-    *peer = Some(made);
-    Ok(())
-}
-
-fn nobody_knows() -> CallError {
-    CallError {
-        kind: CallErrorKind::Connect,
-        message: "nobody knows how to reach this host".to_owned(),
-        said: String::new(),
-        help: None,
-        origin: None,
-    }
-}
-
 fn add(total: &mut Stats, stats: &Stats) {
     total.ok += stats.ok;
     total.changed += stats.changed;
@@ -572,174 +484,4 @@ fn add(total: &mut Stats, stats: &Stats) {
     total.rescued += stats.rescued;
     total.ignored += stats.ignored;
     total.unknown += stats.unknown;
-}
-
-/// One batch under way.
-struct Batch {
-    index: HashMap<String, usize>,
-    /// Hosts to go on with, after an answer.
-    ready: VecDeque<usize>,
-    /// Hosts to begin with, at first or after they have waited, when there is a call to spare.
-    queued: VecDeque<usize>,
-    waiting: Vec<(usize, Condition)>,
-    /// So many of them, from the first, wait for [`Condition::Aligned`] alone, and did not find it when the least
-    /// position was this.
-    still: (usize, Option<Pos>),
-    /// Calls and timers under way.
-    busy: usize,
-    /// Hosts with a timer.
-    asleep: BTreeSet<usize>,
-    /// Where each host stands, and how many stand at each place.
-    at: Vec<Option<Pos>>,
-    crowd: BTreeMap<Pos, usize>,
-    once: HashMap<Pos, Once>,
-    shares: Shares,
-    /// What the hosts began and ended that others can see, in all.
-    acts: Acts,
-    fatal: Option<Pos>,
-    fatal_on: Option<String>,
-    end_after: Option<Pos>,
-    last_failure: Option<Pos>,
-    /// Hosts that are through, and those of them that failed or cannot be reached.
-    done: usize,
-    lost: usize,
-    states: Vec<State>,
-    /// The first host that is not lost; only ever moves on.
-    first: usize,
-    tasks: BTreeMap<Pos, u64>,
-    released: std::collections::HashSet<usize>,
-    turns: turns::Turns,
-    end: BatchEnd,
-}
-
-impl Batch {
-    fn new(runs: &[HostRun]) -> Self {
-        Batch {
-            index: runs.iter().enumerate().map(|(i, r)| (r.name.clone(), i)).collect(),
-            ready: VecDeque::new(),
-            queued: (0..runs.len()).collect(),
-            waiting: Vec::new(),
-            still: (0, None),
-            busy: 0,
-            asleep: BTreeSet::new(),
-            at: vec![None; runs.len()],
-            crowd: BTreeMap::new(),
-            once: HashMap::new(),
-            shares: Shares::default(),
-            acts: Acts::default(),
-            fatal: None,
-            fatal_on: None,
-            end_after: None,
-            last_failure: None,
-            done: 0,
-            lost: 0,
-            states: vec![State::Running; runs.len()],
-            first: 0,
-            tasks: BTreeMap::new(),
-            released: std::collections::HashSet::new(),
-            turns: turns::Turns::new(),
-            end: BatchEnd::default(),
-        }
-    }
-
-    /// The host to go on with. One is begun only when those that are under way leave a call to spare, so that hosts
-    /// are done one after the other: an interrupt or a failure finds few of them half done.
-    fn next(&mut self, forks: usize) -> Option<usize> {
-        let calls = self.busy - self.asleep.len();
-        let next = self.ready.pop_front();
-        next.or_else(|| if calls < forks { self.queued.pop_front() } else { None })
-    }
-
-    fn index_of(&self, host: &str) -> Option<usize> {
-        self.index.get(host).copied()
-    }
-
-    fn first(&mut self) -> Option<usize> {
-        while matches!(self.states.get(self.first), Some(State::Failed | State::Unreachable)) {
-            self.first += 1;
-        }
-        (self.first < self.states.len()).then_some(self.first)
-    }
-
-    /// Takes note of how a host stands; whether it is newly lost.
-    fn settle(&mut self, index: usize, run: &HostRun) -> bool {
-        let Some(old) = self.states.get_mut(index).filter(|old| **old != run.state) else {
-            return false;
-        };
-        *old = run.state;
-        self.done += 1;
-        let lost = matches!(run.state, State::Failed | State::Unreachable);
-        self.lost += usize::from(lost);
-        lost
-    }
-
-    fn least(&self) -> Option<Pos> {
-        self.crowd.keys().next().cloned()
-    }
-
-    fn place(&mut self, index: usize, run: &mut HostRun) {
-        let pos = run.pos();
-        if self.at[index] == pos {
-            return;
-        }
-        if let Some(old) = self.at[index].take() {
-            self.shares.leaves(index, &old);
-            if let Some(count) = self.crowd.get_mut(&old) {
-                *count -= 1;
-                if *count == 0 {
-                    self.crowd.remove(&old);
-                }
-            }
-        }
-        if let Some(pos) = &pos {
-            *self.crowd.entry(pos.clone()).or_default() += 1;
-        }
-        self.at[index] = pos;
-    }
-
-    /// Tells the end of every task that all hosts are past.
-    fn finish_tasks(&mut self, least: Option<&Pos>, sink: &mut dyn FnMut(Event)) {
-        let Some(least) = least else { return };
-        while let Some(entry) = self.tasks.first_entry() {
-            if entry.key() >= least {
-                return;
-            }
-            let id = entry.remove();
-            sink(Event::TaskFinished { task: id });
-        }
-    }
-
-    /// Moves hosts whose condition holds now to the ready ones.
-    fn wake(&mut self, board: &Blackboard) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        let least = self.least();
-        let mut known = if self.still.1 == least { self.still.0 } else { 0 };
-        for (index, condition) in self.waiting.split_off(known) {
-            let holds = match &condition {
-                Condition::Aligned(pos) => least.as_ref().is_none_or(|l| l >= pos),
-                Condition::Hosts(hosts, pos) => hosts.iter().all(|h| board.has_reached(h, pos)),
-                Condition::Once(pos) => {
-                    self.once.contains_key(pos) || self.at[..index].iter().flatten().all(|before| before > pos)
-                }
-                Condition::Said(pos) => (0..index).all(|before| {
-                    self.at[before].as_ref().is_none_or(|at| at > pos) || self.shares.has_said(before, pos)
-                }),
-                Condition::Shared(pos) => self.shares.whose(index, pos) != Whose::Awaited,
-            };
-            if holds {
-                self.queued.push_back(index);
-                continue;
-            }
-            known += usize::from(known == self.waiting.len() && matches!(condition, Condition::Aligned(_)));
-            self.waiting.push((index, condition));
-        }
-        self.still = (known, least);
-    }
-
-    fn wake_all(&mut self) {
-        self.still.0 = 0;
-        self.ready.extend(self.waiting.drain(..).map(|(index, _)| index));
-    }
 }

@@ -1,12 +1,20 @@
 //! `check`: what must be true of a running host. Changes nothing.
 
+mod file;
 mod form;
+mod queue;
 mod rabbitmq;
+mod room;
+mod service;
 
+use self::file::FileCheck;
 use self::form::{numbers, prepare};
-use super::disk::{self, Disks, NoDisk};
+use self::queue::{Queue, queues};
+use self::room::{MEMINFO, Size, free_disk, free_memory};
+use self::service::{limit_of, process_of, service_is};
+use super::disk;
 use super::knob::{self, Choices, cpu_text, squeeze};
-use super::unit::{self, Process, Unit};
+use super::unit;
 use super::{Action, ArgKind, ArgSpec, Change, Decision, Failure, Kind, ModuleSpec, Report, Seen, Stop};
 use crate::host::{Layer, Observation, Outcome, Probe, Undo};
 use crate::rabbitmq::Version;
@@ -105,7 +113,6 @@ check takes, `{running: true, port_listener: 5672, certificate_expiration: {with
 };
 
 const THP: &str = "/sys/kernel/mm/transparent_hugepage";
-const MEMINFO: &str = "/proc/meminfo";
 
 /// One thing to check.
 enum Check {
@@ -155,33 +162,9 @@ enum Check {
     Rabbitmq(rabbitmq::Command),
 }
 
-/// What is checked of a disk's queue.
-#[derive(Clone, Copy, PartialEq)]
-enum Queue {
-    Scheduler,
-    ReadAhead,
-}
-
 enum Bound {
     Is(String),
     Min(Vec<i128>),
-}
-
-struct FileCheck {
-    path: String,
-    exists: bool,
-    contains: Vec<String>,
-    matches: Vec<(String, fancy_regex::Regex)>,
-    sha256: Option<String>,
-    mode: Option<u32>,
-    owner: Option<String>,
-    group: Option<String>,
-}
-
-#[derive(Clone, Copy)]
-enum Size {
-    Bytes(u64),
-    Percent(u64),
 }
 
 /// What came of one look.
@@ -464,302 +447,5 @@ impl Check {
             }
         }
         Ok(())
-    }
-}
-
-/// The main process; here a dry run that cannot know must say so.
-fn process_of(seen: &Seen<'_>, unit: &str) -> Result<Option<Process>, Stop> {
-    seen.get(&unit::process(unit))?;
-    Process::seen(seen, unit)
-}
-
-fn limit_of(seen: &Seen<'_>, unit: &str, item: &str, min: &str) -> Result<Verdict, Stop> {
-    let name = unit::full_name(unit);
-    let what = format!("{item} of the running {name}");
-    let Some((kernel, min)) = super::limits::kernel(item, min) else {
-        return Err(Failure::new(format!("there is no limit `{item}`")).into());
-    };
-    let shown = |n: Option<u64>| n.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
-    let expected = if min.is_none() {
-        "unlimited".to_owned()
-    } else {
-        format!("at least {}", shown(min))
-    };
-    let Some(process) = process_of(seen, unit)? else {
-        return Ok(Verdict::new(what, expected, "not running", false));
-    };
-    let Some((soft, hard)) = process.limits.get(kernel) else {
-        return Ok(Verdict::new(what, expected, "unknown", false));
-    };
-    let enough = |text: &str| match (text, min) {
-        ("unlimited", _) => true,
-        (_, None) => false,
-        (number, Some(min)) => number.parse::<u64>().is_ok_and(|n| n >= min),
-    };
-    // What binds is the soft limit.
-    let found = if soft == hard {
-        soft.clone()
-    } else {
-        format!("{soft} (soft; hard {hard})")
-    };
-    Ok(Verdict::new(what, expected, found, enough(soft)).process())
-}
-
-fn queues(
-    seen: &Seen<'_>,
-    knob: Queue,
-    device: &Result<String, String>,
-    good: &[String],
-    out: &mut Vec<Verdict>,
-) -> Result<(), Stop> {
-    let disks = Disks::seen(seen, device.as_ref().err().map(String::as_str))?;
-    let names = match device {
-        Ok(name) => vec![name.clone()],
-        Err(path) => match disks.top_of_path(path) {
-            Ok(top) => disks.bottom(&top),
-            Err(NoDisk::Virtual(why)) => {
-                let mut verdict = Verdict::new(
-                    format!("{} of the disks of {path}", knob.name()),
-                    good.join(" or "),
-                    "no disk",
-                    true,
-                );
-                verdict.warning = Some(why);
-                out.push(verdict);
-                return Ok(());
-            }
-            Err(NoDisk::Other(why)) => return Err(Failure::new(why).into()),
-        },
-    };
-    for name in names {
-        let found = match disks.disks.get(&name) {
-            None => "no such disk".to_owned(),
-            Some(_) => disks
-                .queue(seen, &name, knob.attribute())
-                .unwrap_or_else(|| "none to choose".to_owned()),
-        };
-        let holds = good.contains(&found);
-        out.push(Verdict::new(format!("{} of {name}", knob.name()), good.join(" or "), found, holds).live());
-    }
-    Ok(())
-}
-
-impl Queue {
-    fn attribute(self) -> &'static str {
-        match self {
-            Queue::Scheduler => "scheduler",
-            Queue::ReadAhead => "read_ahead_kb",
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Queue::Scheduler => "scheduler",
-            Queue::ReadAhead => "read-ahead (KiB)",
-        }
-    }
-}
-
-fn service_is(
-    seen: &Seen<'_>,
-    name: &str,
-    state: Option<&str>,
-    enabled: Option<bool>,
-    out: &mut Vec<Verdict>,
-) -> Result<(), Stop> {
-    let unit = Unit::seen(seen, name)?;
-    if let Some(why) = unit.unknown {
-        return Err(Stop::CannotKnow(why));
-    }
-    let missing = match (unit.managed, unit.exists()) {
-        (false, _) => Some("systemd does not answer"),
-        (_, false) => Some("no such unit"),
-        _ => None,
-    };
-    if let Some(state) = state {
-        let now = unit.get("ActiveState").unwrap_or("unknown");
-        let sub = unit.get("SubState").unwrap_or("unknown");
-        let found = missing.map_or_else(|| format!("{now} ({sub})"), str::to_owned);
-        let holds = missing.is_none() && (now == state || sub == state);
-        out.push(Verdict::new(unit.name.clone(), state, found, holds));
-    }
-    if let Some(enabled) = enabled {
-        let now = unit.get("UnitFileState").unwrap_or("unknown");
-        let found = missing.map_or_else(|| now.to_owned(), str::to_owned);
-        let is_on = now == "enabled" || now == "enabled-runtime" || now == "alias";
-        let expected = if enabled { "enabled" } else { "not enabled" };
-        out.push(Verdict::new(
-            format!("{} at boot", unit.name),
-            expected,
-            found,
-            missing.is_none() && is_on == enabled,
-        ));
-    }
-    Ok(())
-}
-
-impl FileCheck {
-    fn hash(&self) -> Probe {
-        Probe::Hash {
-            path: self.path.as_str().into(),
-            algorithm: "sha256".to_owned(),
-        }
-    }
-
-    fn judge(&self, seen: &Seen<'_>, out: &mut Vec<Verdict>) -> Result<(), Stop> {
-        let stat = seen.stat_follow(&self.path)?;
-        let word = |there: bool| if there { "there" } else { "absent" };
-        if stat.is_some() != self.exists || stat.is_none() {
-            out.push(Verdict::new(
-                &self.path,
-                word(self.exists),
-                word(stat.is_some()),
-                stat.is_some() == self.exists,
-            ));
-            return Ok(());
-        }
-        let before = out.len();
-        if let Some(stat) = &stat {
-            let pairs = [
-                (
-                    "mode",
-                    self.mode.map(|m| format!("{m:04o}")),
-                    format!("{:04o}", stat.mode),
-                ),
-                ("owner", self.owner.clone(), either(&self.owner, &stat.owner, stat.uid)),
-                ("group", self.group.clone(), either(&self.group, &stat.group, stat.gid)),
-            ];
-            for (name, wanted, found) in pairs {
-                if let Some(wanted) = wanted {
-                    let holds = wanted == found;
-                    out.push(Verdict::new(format!("{name} of {}", self.path), wanted, found, holds));
-                }
-            }
-        }
-        if !self.contains.is_empty() || !self.matches.is_empty() {
-            let text = seen
-                .read(&self.path)?
-                .map(|c| c.text().into_owned())
-                .unwrap_or_default();
-            for part in &self.contains {
-                let holds = text.contains(part.as_str());
-                let found = if holds { "it" } else { "no such text" };
-                out.push(Verdict::new(&self.path, format!("text `{part}`"), found, holds));
-            }
-            for (pattern, regex) in &self.matches {
-                let hit = regex
-                    .find(&text)
-                    .map_err(|e| Failure::new(format!("`{pattern}`: {e}")))?;
-                let found = hit.map_or_else(|| "no match".to_owned(), |m| format!("`{}`", m.as_str()));
-                out.push(Verdict::new(
-                    &self.path,
-                    format!("a match of `{pattern}`"),
-                    found,
-                    hit.is_some(),
-                ));
-            }
-        }
-        if let Some(wanted) = &self.sha256 {
-            let found = match seen.get(&self.hash())? {
-                Observation::Text(Some(hash)) => hash,
-                _ => "no regular file".to_owned(),
-            };
-            let holds = found == *wanted;
-            out.push(Verdict::new(format!("sha256 of {}", self.path), wanted, found, holds));
-        }
-        if out.len() == before {
-            out.push(Verdict::new(&self.path, "there", "there", true));
-        }
-        Ok(())
-    }
-}
-
-/// The name of an owner, or his number where a number was asked for.
-fn either(wanted: &Option<String>, name: &str, id: u32) -> String {
-    let number = id.to_string();
-    if name.is_empty() || wanted.as_ref() == Some(&number) {
-        number
-    } else {
-        name.to_owned()
-    }
-}
-
-fn free_disk(seen: &Seen<'_>, path: &str, min: Size) -> Result<Verdict, Stop> {
-    let what = format!("free space of {path}");
-    let result = match seen.get(&Probe::exec(["df", "-Pk", "--", path]))? {
-        Observation::Exec(result) => result,
-        other => return Err(Failure::new(format!("{what} cannot be told: {other:?}")).into()),
-    };
-    // Filesystem 1024-blocks Used Available Capacity Mounted
-    let text = result.stdout.text().into_owned();
-    let row = text
-        .lines()
-        .nth(1)
-        .and_then(|l| l.rsplit_once('%'))
-        .map(|(head, _)| head.split_whitespace().collect::<Vec<_>>());
-    let number = |at: usize| {
-        let row = row.as_ref()?;
-        row.get(row.len().checked_sub(at)?)?.parse::<u64>().ok()
-    };
-    match (number(4), number(2)) {
-        (Some(all), Some(free)) => Ok(room(what, min, free * 1024, all * 1024)),
-        _ => Ok(Verdict::new(
-            what,
-            room_text(min),
-            squeeze(&result.stderr.text()),
-            false,
-        )),
-    }
-}
-
-fn free_memory(seen: &Seen<'_>, min: Size) -> Result<Verdict, Stop> {
-    let text = seen.read(MEMINFO)?.map(|c| c.text().into_owned()).unwrap_or_default();
-    let field = |name: &str| {
-        text.lines().find_map(|l| {
-            l.strip_prefix(name)?
-                .strip_prefix(':')?
-                .split_whitespace()
-                .next()?
-                .parse::<u64>()
-                .ok()
-        })
-    };
-    match (field("MemAvailable"), field("MemTotal")) {
-        (Some(free), Some(all)) => Ok(room("available memory".to_owned(), min, free * 1024, all * 1024)),
-        _ => Err(Failure::new(format!("{MEMINFO} does not tell how much memory is available")).into()),
-    }
-}
-
-fn room(what: String, min: Size, free: u64, all: u64) -> Verdict {
-    let percent = (free * 100).checked_div(all).unwrap_or(0);
-    let holds = match min {
-        Size::Bytes(min) => free >= min,
-        Size::Percent(min) => percent >= min,
-    };
-    Verdict::new(what, room_text(min), format!("{} ({percent}%)", human(free)), holds)
-}
-
-fn room_text(min: Size) -> String {
-    match min {
-        Size::Bytes(n) => format!("at least {}", human(n)),
-        Size::Percent(n) => format!("at least {n}%"),
-    }
-}
-
-/// Bytes in the largest unit that leaves a whole number before the point.
-fn human(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let power = units
-        .iter()
-        .enumerate()
-        .rev()
-        .find(|(n, _)| bytes >> (10 * n) > 0)
-        .map_or(0, |(n, _)| n);
-    let value = bytes as f64 / (1_u64 << (10 * power)) as f64;
-    let unit = units.get(power).copied().unwrap_or("B");
-    if value.fract() == 0.0 {
-        format!("{value} {unit}")
-    } else {
-        format!("{value:.1} {unit}")
     }
 }
