@@ -2,13 +2,19 @@
 
 #![deny(clippy::disallowed_methods)]
 
+mod prepare;
+
+pub use self::prepare::template_variables;
+
+use self::prepare::Context;
 use crate::diagnostic::{Code, Diagnostic, SourceMap, Span};
+use crate::engine::search;
 use crate::engine::shared::{PlayRun, Shared};
 use crate::engine::trace::{Holds, Source};
 use crate::engine::vars::TaskScope;
-use crate::language::{Files, LoopKind, Node, Task, Yaml};
-use crate::modules::{self, Action, ArgError, Args, Kind, ModuleSpec, Prepare};
-use crate::template::{ErrorKind, FileOptions, Outside, Scope, TemplateError};
+use crate::language::{LoopKind, Node, Task, Yaml};
+use crate::modules::{self, Action, ArgError, Args, Kind, ModuleSpec};
+use crate::template::{ErrorKind, Scope, TemplateError};
 use crate::transport::{Method, RunAs, Secret};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, HashMap};
@@ -389,10 +395,15 @@ impl Evaluation<'_> {
         prepare(&args, &context).map_err(|e| self.argument_error(task, e))
     }
 
+    /// The file on the controller that a task means; `kind` is `files` or `templates`.
+    pub fn find(&self, task: &Task, kind: &str, src: &str) -> Result<String, ArgError> {
+        search::find(&*self.shared().files, task, &self.play.play.path, kind, src)
+    }
+
     /// The file of a task's template as it is now.
     fn template_source(&self, task: &Task, src: &str) -> Result<Source, ArgError> {
-        let path = find_source(task, self, "templates", src)?;
-        let text = String::from_utf8(read(&*self.shared().files, &path)?)
+        let path = self.find(task, "templates", src)?;
+        let text = String::from_utf8(search::read(&*self.shared().files, &path)?)
             .map_err(|_| ArgError::new("src", format!("`{path}` is not UTF-8")))?;
         Ok(Source {
             src: src.to_owned(),
@@ -463,215 +474,6 @@ pub fn item_scope(scope: &Arc<TaskScope>, task: &Task, items: &[Value], index: u
         local: Arc::new(local),
         ..(**scope).clone()
     })
-}
-
-/// What a module's `prepare` may ask for.
-struct Context<'a> {
-    evaluation: &'a Evaluation<'a>,
-    task: &'a Task,
-    environment: BTreeMap<String, String>,
-}
-
-impl Context<'_> {
-    fn files(&self) -> &dyn Files {
-        &*self.evaluation.shared().files
-    }
-
-    fn search(&self, kind: &str, src: &str) -> Result<String, ArgError> {
-        let not_yet = |why| ArgError {
-            unknown: Some(why),
-            ..ArgError::default()
-        };
-        self.evaluation.scope.outside(Outside::Look).map_err(not_yet)?;
-        find_source(self.task, self.evaluation, kind, src)
-    }
-}
-
-fn read(files: &dyn Files, path: &str) -> Result<Vec<u8>, ArgError> {
-    files
-        .read(path)
-        .map_err(|e| ArgError::new("src", format!("`{path}` cannot be read: {e}")))
-}
-
-/// Ansible's search: role's directory of the kind (`files`, `templates`), role, directory of the task file, playbook's
-/// likewise.
-pub fn find_source(task: &Task, evaluation: &Evaluation<'_>, kind: &str, src: &str) -> Result<String, ArgError> {
-    let candidates = search_paths(task, &evaluation.play.play.path, kind, src);
-    candidates
-        .iter()
-        .find(|p| evaluation.shared().files.exists(p))
-        .cloned()
-        .ok_or_else(|| {
-            ArgError::new("src", format!("`{src}` does not exist on this machine")).help(format!(
-                "looked for {}",
-                candidates
-                    .iter()
-                    .map(|c| format!("`{c}`"))
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ))
-        })
-}
-
-/// What a template can ask of itself.
-pub fn template_variables(evaluation: &Evaluation<'_>, path: &str, dest: &str) -> [(&'static str, String); 4] {
-    let shared = evaluation.shared();
-    [
-        ("template_path", path.to_owned()),
-        ("template_fullpath", shared.files.absolute(path)),
-        ("template_destpath", dest.to_owned()),
-        ("template_run_date", shared.now.clone()),
-    ]
-}
-
-/// The directories a task's relative paths start from, first to last: its role, that role's tasks, the directory
-/// of its file, the playbook's.
-pub fn search_directories(task: &Task, playbook: &str) -> Vec<String> {
-    let directory = |path: &str| match path.rsplit_once('/') {
-        Some(("", _)) => "/".to_owned(),
-        Some((directory, _)) => directory.to_owned(),
-        None => ".".to_owned(),
-    };
-    let mut bases = Vec::new();
-    if let Some(role) = &task.role {
-        bases.extend([role.path.clone(), format!("{}/tasks", role.path)]);
-    }
-    bases.extend([directory(&task.file), directory(playbook)]);
-    bases.dedup();
-    bases
-}
-
-/// Where a relative path of a task is looked for, first to last; `kind` is `files` or `templates`.
-fn search_paths(task: &Task, playbook: &str, kind: &str, src: &str) -> Vec<String> {
-    if src.starts_with('/') {
-        return vec![src.to_owned()];
-    }
-    let bases = search_directories(task, playbook);
-    bases
-        .iter()
-        .flat_map(|base| [format!("{base}/{kind}/{src}"), format!("{base}/{src}")])
-        .collect()
-}
-
-impl Prepare for Context<'_> {
-    fn file(&self, src: &str) -> Result<(String, Vec<u8>), ArgError> {
-        let path = self.search("files", src)?;
-        let bytes = read(self.files(), &path)?;
-        Ok((path, bytes))
-    }
-
-    fn tree(&self, src: &str) -> Result<(String, Vec<String>), ArgError> {
-        let root = self.search("files", src.trim_end_matches('/'))?;
-        let mut found = Vec::new();
-        let mut open = vec![String::new()];
-        while let Some(below) = open.pop() {
-            let directory = if below.is_empty() {
-                root.clone()
-            } else {
-                format!("{root}/{below}")
-            };
-            let names = self
-                .files()
-                .list(&directory)
-                .map_err(|e| ArgError::new("src", format!("`{directory}` cannot be read: {e}")))?;
-            if names.is_empty() && !below.is_empty() {
-                found.push(format!("{below}/"));
-            }
-            for name in names {
-                let relative = if below.is_empty() {
-                    name
-                } else {
-                    format!("{below}/{name}")
-                };
-                if self.files().is_dir(&format!("{root}/{relative}")) {
-                    open.push(relative);
-                } else {
-                    found.push(relative);
-                }
-            }
-        }
-        found.sort();
-        Ok((root, found))
-    }
-
-    fn mode(&self, src: &str, template: bool) -> Result<u32, ArgError> {
-        let path = self.search(if template { "templates" } else { "files" }, src)?;
-        self.files()
-            .mode(&path)
-            .map_err(|e| ArgError::new("mode", format!("`{path}` cannot be looked at: {e}")))
-    }
-
-    fn template(&self, src: &str, options: &FileOptions, dest: &str) -> Result<Vec<u8>, ArgError> {
-        let source = self.evaluation.template_source(self.task, src)?;
-        self.evaluation.scope.trace.mark_source(source.clone());
-        let Source { path, text, .. } = source;
-        let shared = self.evaluation.shared();
-        let mut local: HashMap<String, Arc<Value>> = (*self.evaluation.scope.local).clone();
-        for (name, value) in template_variables(self.evaluation, &path, dest) {
-            local.insert(name.to_owned(), Arc::new(Value::from(value)));
-        }
-        let scope: Arc<dyn Scope> = Arc::new(TaskScope {
-            local: Arc::new(local),
-            ..(*self.evaluation.scope).clone()
-        });
-        let search = self.evaluation.scope.search();
-        shared
-            .templar
-            .file(&path, &text, options, &search, &scope)
-            .map(String::into_bytes)
-            .map_err(|error| match Trouble::from(error) {
-                Trouble::NotYet(what) => ArgError {
-                    unknown: Some(what),
-                    ..ArgError::default()
-                },
-                Trouble::Wrong(diagnostic) => {
-                    let diagnostic = diagnostic.related("the template is used by this task", self.task.module_span, "");
-                    ArgError {
-                        diagnostic: Some(Box::new(diagnostic)),
-                        ..ArgError::default()
-                    }
-                }
-            })
-    }
-
-    fn now(&self) -> &str {
-        &self.evaluation.shared().now
-    }
-
-    fn check_mode(&self) -> bool {
-        self.evaluation.shared().mode == crate::engine::event::Mode::Diff
-    }
-
-    fn environment(&self) -> BTreeMap<String, String> {
-        self.environment.clone()
-    }
-
-    fn salt(&self, of: &str) -> [u8; 4] {
-        use sha2::Digest as _;
-        let digest = sha2::Sha256::digest(format!("{}\0{of}", self.evaluation.shared().options.mask_key));
-        [digest[0], digest[1], digest[2], digest[3]]
-    }
-
-    fn variable(&self, name: &str) -> Result<Option<Value>, ArgError> {
-        match self.evaluation.scope.lookup(name) {
-            crate::template::Found::Missing | crate::template::Found::Scope(_) => Ok(None),
-            crate::template::Found::Data(value) => Ok(Some((*value).clone())),
-            crate::template::Found::Unknown(what) => Err(ArgError {
-                unknown: Some(what),
-                ..ArgError::default()
-            }),
-            crate::template::Found::Trusted(node) => self.evaluation.resolve(&node).map_err(|trouble| match trouble {
-                Trouble::NotYet(what) => ArgError {
-                    unknown: Some(what),
-                    ..ArgError::default()
-                },
-                Trouble::Wrong(diagnostic) => ArgError {
-                    diagnostic: Some(diagnostic),
-                    ..ArgError::default()
-                },
-            }),
-        }
-    }
 }
 
 /// A diagnostic as plain text, for events.

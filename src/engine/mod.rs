@@ -9,6 +9,7 @@
 //! | `host_run` | yes | one host through one play: what to send, what to make of the answer |
 //! | `walk` | yes | which task comes next: sections, blocks, includes, handlers; positions |
 //! | `evaluate`, `control`, `select` | yes | conditions, loops, arguments; tasks done on the controller; tags |
+//! | `search` | yes | where a task's relative paths are looked for on the controller |
 //! | `ahead` | yes | what following tasks will look at |
 //! | `overlay` | yes | the dry run's memory |
 //! | `vars` | yes | layers of variables |
@@ -34,6 +35,7 @@ mod result;
 pub mod rolling;
 pub mod run;
 pub mod schedule;
+mod search;
 pub mod select;
 mod share;
 pub mod shared;

@@ -5,7 +5,7 @@
 
 use crate::diagnostic::{Code, Diagnostic, Span};
 use crate::engine::control::{self, Effect};
-use crate::engine::evaluate::{self, Evaluation, Trouble, item_scope};
+use crate::engine::evaluate::{Evaluation, Trouble, item_scope, template_variables};
 use crate::engine::host_run::scope;
 use crate::engine::run::{Preview, Run, preview};
 use crate::engine::vars::{Missing, Produced, TaskScope};
@@ -472,7 +472,7 @@ impl Looker<'_> {
                 self.template(task, evaluation, watched, &src, &options, &dest)?
             }
             (None, Some(src)) => {
-                let path = evaluate::find_source(task, evaluation, "files", &src).map_err(|e| e.message)?;
+                let path = evaluation.find(task, "files", &src).map_err(|e| e.message)?;
                 let text = self.read(&path)?;
                 let from = self.run.shared.sources.add(self.shown(&path), text.as_str());
                 Imagined {
@@ -523,9 +523,9 @@ impl Looker<'_> {
         options: &FileOptions,
         dest: &str,
     ) -> Result<Imagined, Why> {
-        let path = evaluate::find_source(task, evaluation, "templates", src).map_err(|e| e.message)?;
+        let path = evaluation.find(task, "templates", src).map_err(|e| e.message)?;
         let text = self.read(&path)?;
-        let values = evaluate::template_variables(evaluation, &path, dest);
+        let values = template_variables(evaluation, &path, dest);
         let values = values.map(|(name, value)| (name.to_owned(), Found::Data(Arc::new(Value::from(value)))));
         let scope: Arc<dyn Scope> = Arc::new(crate::template::Overlay {
             base: watched.clone(),

@@ -3,7 +3,7 @@
 #![deny(clippy::disallowed_methods)]
 
 use crate::engine::blackboard::HostVars;
-use crate::engine::evaluate::search_directories;
+use crate::engine::search;
 use crate::engine::trace::{Told, Trace};
 use crate::language::{Common, Node, Play, Role, Task};
 use crate::template::{Found, Outside, Scope};
@@ -160,7 +160,7 @@ impl TaskScope {
 
     /// Where relative paths start from, first to last: `ansible_search_path`.
     pub fn search(&self) -> Vec<String> {
-        let directories = |(task, play): &(Arc<Task>, Arc<Play>)| search_directories(task, &play.path);
+        let directories = |(task, play): &(Arc<Task>, Arc<Play>)| search::directories(task, &play.path);
         self.task.as_ref().map(directories).unwrap_or_default()
     }
 
