@@ -44,8 +44,9 @@ enum Message {
 /// Connections, timers and counters of a run; outlives plays and batches.
 pub struct Dispatcher<'s> {
     connector: Arc<dyn Connector>,
-    /// So many calls at a time.
+    /// So many calls at a time; the batch begins with no more hosts than that.
     forks: usize,
+    /// The same for those who do not queue: hosts that wake from a timer, and whom a rolling play asks.
     permits: Arc<Semaphore>,
     lines: HashMap<String, Line>,
     inbox: mpsc::UnboundedReceiver<Message>,

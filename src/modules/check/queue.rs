@@ -51,14 +51,14 @@ pub fn queues(
 }
 
 impl Queue {
-    pub fn attribute(self) -> &'static str {
+    fn attribute(self) -> &'static str {
         match self {
             Queue::Scheduler => "scheduler",
             Queue::ReadAhead => "read_ahead_kb",
         }
     }
 
-    pub fn name(self) -> &'static str {
+    fn name(self) -> &'static str {
         match self {
             Queue::Scheduler => "scheduler",
             Queue::ReadAhead => "read-ahead (KiB)",

@@ -84,7 +84,7 @@ pub(super) fn syntax_problem(error: &minijinja::Error, doubled: &Doubled, option
 }
 
 /// The innermost statement that is opened and never ended.
-pub(super) fn unclosed(text: &str, options: &FileOptions) -> Option<(String, usize, usize)> {
+fn unclosed(text: &str, options: &FileOptions) -> Option<(String, usize, usize)> {
     let mut open: Vec<(String, usize, usize)> = Vec::new();
     let mut position = 0;
     while let Some(i) = text.get(position..)?.find(&options.block.0) {
